@@ -1,0 +1,2 @@
+//! The `camring` program.
+fn main() {}

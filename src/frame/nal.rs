@@ -1,0 +1,1 @@
+//! NAL units of H.264 and H.265.

@@ -1,0 +1,28 @@
+//! Where frames go: the one interface between cameras, the engine and exports.
+
+use super::{Frame, Gap, StreamId, StreamSetup};
+use crate::base::error::Result;
+use crate::base::sync::Arc;
+
+/// What a stream consists of, in the order of decoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// How to decode what follows; comes before the first frame, and at every change.
+    Setup(Arc<StreamSetup>),
+    /// A frame.
+    Frame(Frame),
+    /// Frames are missing here.
+    Gap(Gap),
+}
+
+/// Takes the items of any number of streams.
+#[doc(alias = "FrameFilter")]
+pub trait FrameSink {
+    /// Takes the next item of `stream`.
+    ///
+    /// # Errors
+    ///
+    /// The sink's own. After an error the item counts as not taken; the sink says in its
+    /// documentation whether it takes more.
+    fn accept(&mut self, stream: StreamId, item: Item) -> Result<()>;
+}

@@ -1,0 +1,8 @@
+//! camring records encoded video from many cameras into a ring of fixed-size blocks on a
+//! pre-reserved file or a raw partition, and plays it back.
+
+pub mod base;
+pub mod frame;
+pub mod io;
+
+pub use base::error::{Error, ErrorKind, Result};
