@@ -2,6 +2,7 @@
 //! pre-reserved file or a raw partition, and plays it back.
 
 pub mod base;
+pub mod block;
 pub mod frame;
 pub mod io;
 
