@@ -5,5 +5,6 @@ pub mod base;
 pub mod block;
 pub mod frame;
 pub mod io;
+pub mod table;
 
 pub use base::error::{Error, ErrorKind, Result};
