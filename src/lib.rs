@@ -7,5 +7,6 @@ pub mod frame;
 pub mod io;
 pub mod table;
 pub mod volume;
+pub mod writer;
 
 pub use base::error::{Error, ErrorKind, Result};

@@ -180,7 +180,9 @@ pub struct ChunkSummary {
     pub len: u32,
     /// Times of its frames; of its records where it has no frames.
     pub times: TimeRange,
-    /// The first key frame of the video track, or of track 0, counted over frames and records.
+    /// Its first frame, counted over frames and records; none where it has records only.
+    pub first_frame: Option<u16>,
+    /// The first key frame of track 0, counted over frames and records.
     pub first_key: Option<u16>,
     /// The last such key frame.
     pub last_key: Option<u16>,
@@ -296,6 +298,7 @@ struct Summing {
     frames: Option<TimeRange>,
     records: Option<TimeRange>,
     arrivals: Option<(i64, i64)>,
+    first_frame: Option<u16>,
     keys: Option<(u16, u16)>,
     index: u16,
     frame_count: u16,
@@ -320,6 +323,7 @@ impl Summing {
         self.arrivals = Some((first, frame.arrival_us));
         if !frame.record {
             self.frame_count += 1;
+            self.first_frame.get_or_insert(self.index);
             let arrival_utc = frame.arrival_us.saturating_add(utc_offset_us);
             self.skew_us = self.skew_us.max(frame.time.0.abs_diff(arrival_utc));
             if frame.key && frame.track == 0 {
@@ -339,6 +343,7 @@ impl Summing {
         ChunkSummary {
             len,
             times: self.frames.or(self.records).unwrap_or(none),
+            first_frame: self.first_frame,
             first_key: self.keys.map(|keys| keys.0),
             last_key: self.keys.map(|keys| keys.1),
             frame_count: self.frame_count,

@@ -19,6 +19,9 @@ pub const INDEX_PAGE_LEN: usize = 64 << 10;
 /// The most pages of an index.
 pub const MAX_INDEX_PAGES: usize = 240;
 
+/// Marks the length of a chunk that holds nothing but records.
+const NO_FRAMES: u32 = 1 << 31;
+
 const SECTION_HEADER_LEN: usize = 64;
 const ENTRY_LEN: usize = 48;
 const RECORD_HEADER_LEN: usize = 8;
@@ -45,8 +48,10 @@ pub struct ChunkEntry {
     pub len: u32,
     /// The run that holds it.
     pub run: u64,
-    /// Times of its frames.
+    /// Times of its frames; of its records where it has no frames.
     pub times: TimeRange,
+    /// Whether it holds frames, not only records.
+    pub has_frames: bool,
     /// Its first key frame, counted over frames and records.
     pub first_key: Option<u16>,
     /// Where decoding must start to show its first frame; none where no key frame came before.
@@ -298,7 +303,7 @@ fn raw_entry(chunk: &ChunkEntry, first_run: u64) -> RawEntry {
     let start = chunk.start.unwrap_or_default();
     RawEntry {
         offset: chunk.offset.into(),
-        len: chunk.len.into(),
+        len: (chunk.len | if chunk.has_frames { 0 } else { NO_FRAMES }).into(),
         first_time: chunk.times.start.0.into(),
         last_time: chunk.times.end.0.into(),
         start_sequence: start.sequence.into(),
@@ -408,7 +413,8 @@ impl StreamSection {
 }
 
 fn chunk_entry(raw: &RawEntry, first_run: u64, block_len: u32) -> Result<ChunkEntry, DecodeError> {
-    let end = u64::from(raw.offset.get()) + u64::from(raw.len.get());
+    let len = raw.len.get() & !NO_FRAMES;
+    let end = u64::from(raw.offset.get()) + u64::from(len);
     let run = first_run.checked_add(u64::from(raw.run.get()));
     let run = run.filter(|_| end <= u64::from(block_len));
     let start = DecodeStart {
@@ -419,7 +425,8 @@ fn chunk_entry(raw: &RawEntry, first_run: u64, block_len: u32) -> Result<ChunkEn
     };
     Ok(ChunkEntry {
         offset: raw.offset.get(),
-        len: raw.len.get(),
+        len,
+        has_frames: raw.len.get() & NO_FRAMES == 0,
         run: run.ok_or(DecodeError::Range("place of a chunk"))?,
         times: TimeRange::new(
             Timestamp(raw.first_time.get()),

@@ -88,23 +88,23 @@ impl<'a> RunPacker<'a> {
             self.place.utc_offset_us,
             frames,
         );
-        let own = DecodeStart {
+        let begins_with_key = summary
+            .first_key
+            .filter(|key| summary.first_frame == Some(*key));
+        let own = begins_with_key.map(|frame| DecodeStart {
             sequence: self.place.id.sequence,
             offset,
             len: summary.len,
-            frame: 0,
-        };
+            frame,
+        });
         let entry = ChunkEntry {
             offset,
             len: summary.len,
             run: self.place.run,
             times: summary.times,
+            has_frames: summary.frame_count != 0,
             first_key: summary.first_key,
-            start: if summary.first_key == Some(0) {
-                Some(own)
-            } else {
-                start
-            },
+            start: own.or(start),
         };
         self.chunks.push(DirectoryEntry {
             stream,

@@ -62,6 +62,11 @@ impl Record {
         Bytes::from(bytes)
     }
 
+    /// Whether an encoded record is a setup.
+    pub fn is_setup(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&KIND_SETUP)
+    }
+
     /// Reads a record; bytes behind it are ignored.
     ///
     /// # Errors

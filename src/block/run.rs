@@ -289,6 +289,7 @@ fn entry(raw: &RawEntry, run: u64, from: usize, to: usize) -> Result<DirectoryEn
                 Timestamp(raw.first_time.get()),
                 Timestamp(raw.last_time.get()),
             ),
+            has_frames: raw.frame_count.get() != 0,
             first_key: Some(raw.first_key.get()).filter(|frame| *frame != u16::MAX),
             start: Some(start).filter(|start| start.sequence != 0),
         },

@@ -1,13 +1,348 @@
-//! A volume.
+//! A volume: one formatted ring, and everything that is kept in memory of it.
+//!
+//! The only place where blocks and table meet io. [`Volume`] is what readers share with the
+//! writer: rows, streams, timeline, the runs that were written lately, and the watermarks. Writing
+//! belongs to `writer`, reading frames to `reader`.
+
+pub mod cachefile;
 pub mod config;
+pub mod create;
 pub mod fetch;
 pub mod head;
+pub mod index;
 pub mod live;
+pub mod load;
 pub mod locate;
+pub mod medium;
+pub mod rebuild;
 pub mod recover;
 pub mod registry;
 pub mod tablefile;
 pub mod timeline;
+pub mod verify;
 pub mod void;
 pub mod walk;
 pub mod watermark;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub use self::create::{CreateOptions, VolumeSize};
+pub use self::registry::StreamInfo;
+pub use self::timeline::Stretch;
+
+use self::fetch::Fetcher;
+use self::live::{LiveAppender, LiveCursor, live_runs};
+use self::load::{Loaded, load};
+use self::locate::Located;
+use self::medium::{FileMedium, Medium};
+use self::registry::Registry;
+use self::timeline::Timeline;
+use self::void::Verdict;
+use self::watermark::{Watermark, WatermarkWriter};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::{Geometry, Position, VolumeId};
+use crate::base::sync::Arc;
+use crate::base::time::{TimeRange, Timestamp};
+use crate::frame::StreamId;
+use crate::io::buffer::{BufferPool, HUGE_LEN};
+use crate::io::direct::Access;
+use crate::io::wake::Waker;
+use crate::table::{BlockTable, TableRow, TableWriter};
+
+/// A volume, open for reading. Clones are the same volume.
+///
+/// Opened beside a recorder in another process it is a snapshot of what was durable then: open it
+/// again to see more. Got from a recorder in this process it follows the recording.
+#[derive(Clone)]
+#[doc(alias = "ValkkaFS")]
+pub struct Volume(Arc<Shared>);
+
+struct Shared {
+    dir: Option<PathBuf>,
+    medium: Arc<dyn Medium>,
+    located: Located,
+    table: Arc<BlockTable>,
+    durable: Arc<Watermark>,
+    completed: Arc<Watermark>,
+    /// Where readers begin in the list of live runs. The writer never takes this lock.
+    live: Mutex<LiveCursor>,
+    /// Changed after commits by the writer's helper thread, never by the writer itself.
+    state: Mutex<State>,
+    /// Whom to wake when there is more to read.
+    readers: Mutex<Vec<Waker>>,
+    is_damaged: bool,
+}
+
+/// What changes from commit to commit, and is asked for now and then.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The streams.
+    pub registry: Registry,
+    /// Their timelines.
+    pub timeline: Timeline,
+    /// What counts.
+    pub verdict: Verdict,
+}
+
+/// The handles with which a writer changes what a [`Volume`] shows.
+#[derive(Debug)]
+pub struct VolumeFeed {
+    /// The rows.
+    pub table: TableWriter,
+    /// The durable watermark.
+    pub durable: WatermarkWriter,
+    /// The last run whose write has completed.
+    pub completed: WatermarkWriter,
+    /// The runs that were written lately.
+    pub live: LiveAppender,
+}
+
+impl Volume {
+    /// Creates a volume in `dir` and opens it. `progress` is told the bytes written and the bytes
+    /// in all.
+    ///
+    /// # Errors
+    ///
+    /// As [`create::create`].
+    pub fn create(
+        dir: impl AsRef<Path>,
+        options: &CreateOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self> {
+        create::create(dir.as_ref(), options, progress)?;
+        Self::open(dir)
+    }
+
+    /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works
+    /// while another process records.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when there is no volume,
+    /// [`Unsupported`](ErrorKind::Unsupported) when a later release wrote it or the file system
+    /// refuses direct I/O, [`Io`](ErrorKind::Io).
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        let medium = FileMedium::new(config::data_path(dir)?);
+        Self::open_on(Arc::new(medium), Some(dir)).map_err(|e| e.at(dir.display()))
+    }
+
+    /// Opens the volume on `medium` for reading; `dir` holds its cache files, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_on(medium: Arc<dyn Medium>, dir: Option<&Path>) -> Result<Self> {
+        let pool = BufferPool::new(1, HUGE_LEN)?;
+        let mut device = medium.open(Access::Read, &pool)?;
+        let mut fetch = Fetcher::new(device.as_mut());
+        let is_being_written = medium.is_being_written()?;
+        if !is_being_written {
+            // What is decided must not be in a cache only: after a power cut it could be gone.
+            fetch.flush()?;
+        }
+        let loaded = load(&mut fetch, dir)?;
+        let mut verdict = loaded.recovered.verdict();
+        if is_being_written {
+            // The writer decides what lies behind its watermark.
+            verdict.end = loaded.recovered.mark;
+            verdict.voids.clone_from(&loaded.recovered.voids);
+        }
+        Ok(Self::with(medium, dir, loaded, verdict).0)
+    }
+
+    /// The volume that `loaded` describes, and the handles that change it.
+    pub fn with(
+        medium: Arc<dyn Medium>,
+        dir: Option<&Path>,
+        loaded: Loaded,
+        verdict: Verdict,
+    ) -> (Self, VolumeFeed) {
+        let durable = Watermark::new(loaded.recovered.mark);
+        let completed = Watermark::new(loaded.recovered.end);
+        let (appender, cursor) = live_runs();
+        let Loaded {
+            located,
+            recovered,
+            table,
+            registry,
+            timeline,
+            ..
+        } = loaded;
+        let shared = Shared {
+            dir: dir.map(Path::to_owned),
+            medium,
+            located,
+            table: table.table().clone(),
+            durable: durable.mark().clone(),
+            completed: completed.mark().clone(),
+            live: Mutex::new(cursor),
+            state: Mutex::new(State {
+                registry,
+                timeline,
+                verdict,
+            }),
+            readers: Mutex::new(Vec::new()),
+            is_damaged: recovered.is_damaged,
+        };
+        let feed = VolumeFeed {
+            table,
+            durable,
+            completed,
+            live: appender,
+        };
+        (Self(Arc::new(shared)), feed)
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> VolumeId {
+        self.0.located.volume
+    }
+
+    /// Its measures.
+    pub fn geometry(&self) -> Geometry {
+        self.0.located.geometry
+    }
+
+    /// Its identity and measures.
+    pub fn located(&self) -> Located {
+        self.0.located
+    }
+
+    /// The directory that it was opened from.
+    pub fn dir(&self) -> Option<&Path> {
+        self.0.dir.as_deref()
+    }
+
+    /// What holds its bytes.
+    pub fn medium(&self) -> &Arc<dyn Medium> {
+        &self.0.medium
+    }
+
+    /// Its rows.
+    pub fn table(&self) -> &Arc<BlockTable> {
+        &self.0.table
+    }
+
+    /// Whether committed data was found damaged when it was opened: `camring verify` says what.
+    pub fn is_damaged(&self) -> bool {
+        self.0.is_damaged
+    }
+
+    /// Everything up to here is on stable storage.
+    pub fn durable(&self) -> Position {
+        self.0.durable.get()
+    }
+
+    /// Everything up to here is written, if not on stable storage yet.
+    pub fn completed(&self) -> Position {
+        self.0.completed.get()
+    }
+
+    /// The runs that were written lately, oldest first.
+    pub fn live(&self) -> LiveCursor {
+        lock(&self.0.live).clone()
+    }
+
+    /// Wakes those who wait for more to read.
+    pub fn wake_readers(&self) {
+        lock(&self.0.readers).iter().for_each(Waker::wake);
+    }
+
+    /// Wakes `waker` whenever there may be more to read, until the volume is dropped.
+    pub fn wake_on_change(&self, waker: Waker) {
+        lock(&self.0.readers).push(waker);
+    }
+
+    /// Forgets live runs of blocks that are found by their index now.
+    pub fn trim_live(&self, sealed_before: u64) {
+        lock(&self.0.live).skip_while(|run| run.id.sequence < sealed_before);
+    }
+
+    /// What counts.
+    pub fn verdict(&self) -> Verdict {
+        lock(&self.0.state).verdict.clone()
+    }
+
+    /// Looks at, or changes, what changes from commit to commit.
+    pub fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut lock(&self.0.state))
+    }
+
+    /// The streams that were ever set up and are not forgotten, by number.
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        lock(&self.0.state).registry.iter().cloned().collect()
+    }
+
+    /// One stream.
+    pub fn stream(&self, id: StreamId) -> Option<StreamInfo> {
+        lock(&self.0.state).registry.get(id).cloned()
+    }
+
+    /// The stream that `text` means: its number, or its name.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when no stream has the number or name, or several have
+    /// the name.
+    pub fn find_stream(&self, text: &str) -> Result<StreamInfo> {
+        let state = lock(&self.0.state);
+        let by_number = text
+            .parse()
+            .ok()
+            .and_then(|id| state.registry.get(StreamId(id)));
+        by_number
+            .or_else(|| state.registry.by_name(text))
+            .cloned()
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("no stream, or more than one, is called {text}"),
+                )
+                .with_remedy("`camring streams` lists numbers and names")
+            })
+    }
+
+    /// The presentation times of everything that is recorded; none where nothing is.
+    pub fn time_range(&self) -> Option<TimeRange> {
+        self.0.table.time_range()
+    }
+
+    /// The presentation times of one stream.
+    pub fn stream_time_range(&self, stream: StreamId) -> Option<TimeRange> {
+        lock(&self.0.state).timeline.time_range(stream)
+    }
+
+    /// When `stream` was recorded within `range`, and why not; in order of time.
+    pub fn timeline(&self, stream: StreamId, range: TimeRange) -> Vec<Stretch> {
+        lock(&self.0.state).timeline.stretches(stream, range)
+    }
+
+    /// The blocks with some frame in `range`, oldest first.
+    #[doc(alias = "getInd")]
+    pub fn blocks_in(&self, range: TimeRange) -> Vec<TableRow> {
+        self.0.table.blocks_in(range)
+    }
+
+    /// The block around `time` with `radius` neighbours on each side, oldest first.
+    #[doc(alias = "getIndNeigh")]
+    pub fn blocks_near(&self, time: Timestamp, radius: usize) -> Vec<TableRow> {
+        self.0.table.blocks_near(time, radius)
+    }
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "volume {} on {}", self.id(), self.0.medium.name())
+    }
+}
+
+/// Takes a lock; a thread that panicked while it held it left whole values behind, because each
+/// change is one assignment or one call that does not panic.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

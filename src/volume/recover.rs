@@ -35,8 +35,6 @@ pub struct Recovered {
     pub bad: Vec<SlotRange>,
     /// Slots that are kept.
     pub pins: Vec<SlotRange>,
-    /// Runs of the blocks that were looked into, in volume order, whether they count or not.
-    pub runs: Vec<RunHeader>,
     /// The first block that was looked into.
     pub first_walked: Sequence,
     /// Whether a run at or below the watermark is missing: damage, not a torn end.
@@ -98,10 +96,17 @@ pub fn recover<D: Device + ?Sized>(
     };
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
     let mut runs = Vec::new();
+    let mut torn = Vec::new();
     for header in headers.iter().filter(|header| header.id.sequence >= start) {
         let slot = header.id.slot;
-        if let Ok(block) = walk::read_block(fetch, &located.geometry, slot) {
-            runs.extend(walk::whole_runs(&block, &header.id, &located.geometry));
+        let Ok(block) = walk::read_block(fetch, &located.geometry, slot) else {
+            continue;
+        };
+        for run in walk::runs_in(&block, &header.id, &located.geometry) {
+            if !walk::run_is_whole(&block, &run) {
+                torn.push(run.position());
+            }
+            runs.push(run);
         }
     }
     let voids: Vec<_> = union(headers.iter().flat_map(|header| &header.voids));
@@ -126,7 +131,6 @@ pub fn recover<D: Device + ?Sized>(
         bad: newest.bad.clone(),
         pins: newest.pins.clone(),
         first_walked: start,
-        runs,
     })
 }
 
@@ -140,7 +144,6 @@ fn nothing() -> Recovered {
         void_from: None,
         bad: Vec::new(),
         pins: Vec::new(),
-        runs: Vec::new(),
         first_walked: 0,
         is_damaged: false,
     }

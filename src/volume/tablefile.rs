@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::locate::Located;
@@ -84,26 +84,34 @@ pub fn load(dir: &Path, located: &Located) -> Vec<Option<TableRow>> {
 }
 
 impl TableFile {
-    /// Writes the whole file anew and keeps it open.
+    /// Brings the file in `dir` up to date with `rows`, one per slot, and keeps it open.
     ///
     /// # Errors
     ///
     /// [`Io`](crate::ErrorKind::Io).
-    pub fn create(
+    pub fn update(
         dir: &Path,
         located: &Located,
-        rows: impl Iterator<Item = TableRow>,
+        rows: impl Iterator<Item = TableRow> + Clone,
     ) -> Result<Self> {
         let path = dir.join(TABLE_NAME);
-        let mut bytes = header(located).to_vec();
-        rows.for_each(|row| bytes.extend(encode_row(&row)));
-        super::config::replace_file(&path, &bytes)?;
-        std::fs::OpenOptions::new()
+        let stored = load(dir, located);
+        if stored.iter().all(Option::is_none) {
+            let mut bytes = header(located).to_vec();
+            rows.clone().for_each(|row| bytes.extend(encode_row(&row)));
+            super::config::replace_file(&path, &bytes)?;
+        }
+        let file = std::fs::OpenOptions::new()
             .write(true)
-            .mode(0o600)
             .open(&path)
             .map(Self)
-            .map_err(|e| Error::io(format_args!("open {}", path.display()), e))
+            .map_err(|e| Error::io(format_args!("open {}", path.display()), e))?;
+        for (slot, (row, stored)) in rows.zip(load(dir, located)).enumerate() {
+            if stored != Some(row) {
+                file.set(slot as u64, &row)?;
+            }
+        }
+        Ok(file)
     }
 
     /// Writes the row of `slot`. Not flushed: a lost row is read from the device again.
@@ -155,7 +163,7 @@ mod tests {
             geometry,
         };
         assert_eq!(load(dir.path(), &located), vec![None; 16], "no file yet");
-        let file = TableFile::create(dir.path(), &located, (1..=16).map(row)).unwrap();
+        let file = TableFile::update(dir.path(), &located, (1..=16).map(row)).unwrap();
         file.set(3, &row(20)).unwrap();
         let path = dir.path().join(TABLE_NAME);
         let mut bytes = std::fs::read(&path).unwrap();

@@ -38,8 +38,8 @@ struct Track {
     gaps: Vec<Gap>,
 }
 
-/// How many of the newest gaps are looked at for the one that a record closes.
-const OPEN_GAPS: usize = 8;
+/// How many of the newest gaps are looked at for the one that a record belongs to.
+const RECENT_GAPS: usize = 32;
 
 impl Timeline {
     /// Adds a stretch with frames.
@@ -56,15 +56,14 @@ impl Timeline {
     }
 
     /// Adds a gap record: one that opens, or one that closes the gap with the same start and
-    /// cause.
+    /// cause. A record that was added before changes nothing.
     pub fn add_gap(&mut self, stream: StreamId, gap: Gap) {
         let gaps = &mut self.streams.entry(stream).or_default().gaps;
-        let same = |open: &&mut Gap| {
-            open.start == gap.start && open.cause == gap.cause && open.end.is_none()
-        };
-        match gaps.iter_mut().rev().take(OPEN_GAPS).find(same) {
-            Some(open) => *open = gap,
-            None => gaps.push(gap),
+        let same = |other: &&mut Gap| other.start == gap.start && other.cause == gap.cause;
+        match gaps.iter_mut().rev().take(RECENT_GAPS).find(same) {
+            Some(known) if known.end.is_none() => *known = gap,
+            Some(known) if gap.end.is_none() || known.end == gap.end => {}
+            _ => gaps.push(gap),
         }
     }
 

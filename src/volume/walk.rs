@@ -12,20 +12,20 @@ use crate::io::Device;
 /// How far a run header can reach, in bytes.
 const MAX_HEADER_LEN: usize = run::header_len(MAX_RUN_CHUNKS);
 
-/// All whole runs of block `id` out of its bytes, wherever they are.
+/// The runs of block `id` out of its bytes, wherever they are. Where none begins, or its header is
+/// damaged, the search goes on at the next alignment unit, so damage hides nothing behind it.
 ///
-/// A run counts as whole when its header, every chunk and every frame pass their checks. Where
-/// one does not, the search goes on at the next alignment unit, so damage hides nothing behind it.
-pub fn whole_runs(block: &Bytes, id: &BlockId, geometry: &Geometry) -> Vec<RunHeader> {
+/// Chunks and frames are not checked: see [`run_is_whole`].
+pub fn runs_in(block: &[u8], id: &BlockId, geometry: &Geometry) -> Vec<RunHeader> {
     let mut runs = Vec::new();
     let mut at = PAGE_LEN.next_multiple_of(geometry.unit_len() as usize);
     while let Some(bytes) = block.get(at..).filter(|bytes| !bytes.is_empty()) {
         match RunHeader::decode(bytes, id, geometry, at as u32) {
-            Ok(run) if run_is_whole(block, &run) => {
+            Ok(run) => {
                 at += run.len as usize;
                 runs.push(run);
             }
-            _ => at += geometry.unit_len() as usize,
+            Err(_) => at += geometry.unit_len() as usize,
         }
     }
     runs

@@ -21,6 +21,7 @@ fn chunk(n: u32) -> ChunkEntry {
             start: time,
             end: time.plus_us(500),
         },
+        has_frames: n % 2 == 0,
         first_key: (n % 3 == 0).then_some(n as u16 % 7),
         start: (n % 5 != 0).then_some(DecodeStart {
             sequence: 3,

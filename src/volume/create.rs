@@ -1,0 +1,229 @@
+//! Creating a volume: its directory, its data file, and the first two headers.
+
+use std::path::{Path, PathBuf};
+
+use super::config::{CONFIG_NAME, Config, DATA_NAME};
+use super::fetch::Fetcher;
+use super::locate::Located;
+use super::medium::{FileMedium, Medium};
+use super::{cachefile, tablefile};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, MIN_SLOT_COUNT, Nonce, Position, VolumeId};
+use crate::base::time::{Clock, SystemClock};
+use crate::block::{BlockHeader, BlockId, PAGE_LEN};
+use crate::io::Device;
+use crate::io::buffer::{Buffer, BufferPool, HUGE_LEN};
+use crate::io::direct::{self, Access};
+
+/// How large a volume is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeSize {
+    /// At most so many bytes; rounded down to whole blocks.
+    Bytes(u64),
+    /// So many blocks.
+    Blocks(u64),
+}
+
+/// How a volume is created.
+#[derive(Clone, Copy, Debug)]
+pub struct CreateOptions {
+    /// Its size.
+    pub size: VolumeSize,
+    /// Length of a block in bytes; by default 16 MiB, less for volumes under 1 GiB and more from
+    /// 16 TiB on.
+    pub block_len: Option<u32>,
+    /// Whether to replace a volume that is there already. Everything in it is lost.
+    pub replace: bool,
+}
+
+/// The files of a volume.
+const FILES: [&str; 5] = [
+    DATA_NAME,
+    CONFIG_NAME,
+    tablefile::TABLE_NAME,
+    cachefile::TIMELINE_NAME,
+    "control",
+];
+
+const GIB: u64 = 1 << 30;
+
+/// Block length for a volume of `len` bytes: a table has about a million rows at most, and a small
+/// volume still has a few dozen blocks.
+pub fn default_block_len(len: u64) -> u32 {
+    let by_capacity = match len {
+        0..GIB => (len / 64).clamp(1 << 20, 4 << 20),
+        GIB..0x1000_0000_0000 => 16 << 20,
+        _ => (len >> 20).clamp(16 << 20, 64 << 20),
+    };
+    let at_most = (len / MIN_SLOT_COUNT).max(u64::from(MIN_BLOCK_LEN));
+    let len = by_capacity.min(at_most);
+    // The greatest power of two that is not longer.
+    1 << len.ilog2()
+}
+
+impl CreateOptions {
+    fn geometry(&self, unit_len: u32) -> Result<Geometry> {
+        let (block_len, slot_count) = match self.size {
+            VolumeSize::Bytes(len) => {
+                let block_len = self.block_len.unwrap_or_else(|| default_block_len(len));
+                (block_len, len / u64::from(block_len.max(1)))
+            }
+            VolumeSize::Blocks(count) => (self.block_len.unwrap_or(16 << 20), count),
+        };
+        Geometry::new(block_len, slot_count, unit_len)
+    }
+}
+
+/// Creates a volume in `dir`, which is made if it is missing. `progress` is told the bytes
+/// written and the bytes in all.
+///
+/// # Errors
+///
+/// - [`Invalid`](ErrorKind::Invalid): the size or block size is out of range.
+/// - [`Exists`](ErrorKind::Exists): there is a volume or something else in `dir`; nothing was
+///   changed.
+/// - [`Busy`](ErrorKind::Busy): the volume that was to be replaced is being recorded.
+/// - [`Unsupported`](ErrorKind::Unsupported): the file system refuses direct I/O.
+/// - [`Io`](ErrorKind::Io): among others, too little space.
+pub fn create(
+    dir: &Path,
+    options: &CreateOptions,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Located> {
+    let geometry = options.geometry(crate::base::geometry::PAGE_LEN)?;
+    let is_new = prepare_directory(dir, options.replace)?;
+    let made = create_in(dir, geometry, progress);
+    if made.is_err() && is_new {
+        // Empty again, or not ours: then it stays.
+        let _ = std::fs::remove_dir(dir);
+    }
+    made
+}
+
+fn create_in(
+    dir: &Path,
+    geometry: Geometry,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Located> {
+    let path = dir.join(DATA_NAME);
+    let file = direct::create_data(&path, geometry.device_len(), progress)?;
+    let unit_len = file.alignment().unit_len();
+    drop(file);
+    let geometry = Geometry::new(geometry.block_len(), geometry.slot_count(), unit_len)?;
+    let located = Located {
+        volume: VolumeId::random()?,
+        geometry,
+    };
+    let pool = BufferPool::new(1, HUGE_LEN)?;
+    let mut device = FileMedium::new(&path).open(Access::Write, &pool)?;
+    write_first_headers(device.as_mut(), &located)?;
+    Config::new(&located, PathBuf::from(DATA_NAME)).save(dir)?;
+    direct::sync_directory_of(&path)?;
+    Ok(located)
+}
+
+/// Writes the headers that make a device a volume: block 0 into the first two slots, flushed.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io): the device is no volume then.
+pub fn write_first_headers<D: Device + ?Sized>(device: &mut D, located: &Located) -> Result<()> {
+    let now = SystemClock.now();
+    let mut fetch = Fetcher::new(device);
+    for slot in 0..2 {
+        let nonce = Nonce::default();
+        let header = BlockHeader {
+            id: BlockId {
+                volume: located.volume,
+                slot,
+                sequence: 0,
+                nonce,
+            },
+            geometry: located.geometry,
+            compat: 0,
+            read_only_compat: 0,
+            life: 0,
+            written_utc_us: now.utc_us,
+            written_boot_us: now.boot_us,
+            boot_id: [0; 16],
+            mark: Position::end_of(0),
+            bad: Vec::new(),
+            pins: Vec::new(),
+            voids: Vec::new(),
+        };
+        let len = PAGE_LEN.max(located.geometry.unit_len() as usize);
+        let mut page = Buffer::allocate(len)?;
+        header.encode(&mut page);
+        fetch.write(located.geometry.offset_of_slot(slot), len, page)?;
+    }
+    fetch.flush()
+}
+
+/// Makes sure that `dir` is an empty directory of our own; says whether it was made.
+fn prepare_directory(dir: &Path, replace: bool) -> Result<bool> {
+    use std::os::unix::fs::DirBuilderExt;
+    let at = |e: std::io::Error| Error::io(format_args!("make {}", dir.display()), e);
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => return Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(at(e).with_remedy("Check that the path above it exists")),
+    }
+    let entries = std::fs::read_dir(dir).map_err(at)?;
+    let names: Vec<_> = entries
+        .filter_map(|entry| entry.ok())
+        .map(|e| e.file_name())
+        .collect();
+    if names.is_empty() {
+        return Ok(false);
+    }
+    let place = dir.display();
+    if let Some(other) = names
+        .iter()
+        .find(|name| !FILES.iter().any(|file| *name == file))
+    {
+        let text = format!(
+            "{place} holds something that is no part of a volume: {}",
+            other.display()
+        );
+        return Err(Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory"));
+    }
+    if !replace {
+        let text = format!("{place} holds a volume already");
+        let remedy = "Replacing it destroys all its recordings: --force does that";
+        return Err(Error::new(ErrorKind::Exists, text).with_remedy(remedy));
+    }
+    let data = dir.join(DATA_NAME);
+    if data.exists() && direct::is_locked_by_writer(&data)? {
+        let text = format!("{place} is being recorded");
+        return Err(Error::new(ErrorKind::Busy, text).with_remedy("Stop the recorder first"));
+    }
+    for name in names {
+        let path = dir.join(name);
+        std::fs::remove_file(&path)
+            .map_err(|e| Error::io(format_args!("remove {}", path.display()), e))?;
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_fit_the_capacity() {
+        let mib = 1 << 20;
+        let cases = [
+            (16 * mib, mib),
+            (100 * mib, mib),
+            (500 * mib, 4 * mib),
+            (GIB, 16 * mib),
+            (1 << 40, 16 * mib),
+            (20 << 40, 16 * mib),
+            (100 << 40, 64 * mib),
+            (4 * mib, mib / 4),
+        ];
+        for (len, block_len) in cases {
+            assert_eq!(u64::from(default_block_len(len)), block_len, "{len} bytes");
+        }
+    }
+}

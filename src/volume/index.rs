@@ -1,0 +1,240 @@
+//! The index of a block, whether it was sealed or has to be put together from its runs.
+
+use std::collections::BTreeMap;
+
+use super::fetch::Fetcher;
+use super::walk;
+use crate::base::error::{Error, Result};
+use crate::base::geometry::{Geometry, Sequence};
+use crate::block::index::{Fence, INDEX_PAGE_LEN, page_is_whole};
+use crate::block::record::Record;
+use crate::block::{BlockId, BlockTrailer, ChunkView, PAGE_LEN, RunHeader, StreamSection};
+use crate::frame::StreamId;
+use crate::io::Device;
+
+/// Reads the trailer of block `id`.
+///
+/// # Errors
+///
+/// [`Damaged`](crate::ErrorKind::Damaged) where it is none, [`Io`](crate::ErrorKind::Io).
+pub fn read_trailer<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    id: &BlockId,
+) -> Result<BlockTrailer> {
+    let page = fetch.read(trailer_offset(geometry, id.slot), PAGE_LEN)?;
+    BlockTrailer::decode(&page, id, geometry)
+        .map_err(|e| Error::damaged(format!("trailer of block {}: {e}", id.sequence)))
+}
+
+/// Where the trailer of `slot` is on the device, in bytes.
+pub fn trailer_offset(geometry: &Geometry, slot: u64) -> u64 {
+    geometry.offset_of_slot(slot) + u64::from(geometry.block_len()) - PAGE_LEN as u64
+}
+
+/// The sections of `wanted` streams, which are sorted, or of all, out of the index that `trailer`
+/// describes.
+///
+/// # Errors
+///
+/// [`Damaged`](crate::ErrorKind::Damaged) where a page that is needed fails its checksum,
+/// [`Io`](crate::ErrorKind::Io).
+pub fn read_sections<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    trailer: &BlockTrailer,
+    wanted: Option<&[StreamId]>,
+) -> Result<Vec<StreamSection>> {
+    let mut pages = IndexPages {
+        fetch,
+        geometry,
+        trailer,
+        from: 0,
+        bytes: Vec::new(),
+    };
+    let mut sections = Vec::new();
+    match wanted {
+        None => pages.collect(0, None, &mut sections)?,
+        Some(streams) => {
+            for stream in streams {
+                let first = trailer.fences.iter().rposition(|fence| {
+                    fence.first_section.is_some() && fence.first_stream <= *stream
+                });
+                if let Some(page) = first {
+                    pages.collect(page, Some(*stream), &mut sections)?;
+                }
+            }
+        }
+    }
+    Ok(sections)
+}
+
+/// Index pages that were read and checked: neighbours, from page `from` on.
+struct IndexPages<'p, 'd, D: Device + ?Sized> {
+    fetch: &'p mut Fetcher<'d, D>,
+    geometry: &'p Geometry,
+    trailer: &'p BlockTrailer,
+    from: usize,
+    bytes: Vec<u8>,
+}
+
+impl<D: Device + ?Sized> IndexPages<'_, '_, D> {
+    /// Goes through the sections from the first one in `page` on, and keeps `only` that of one
+    /// stream, or all.
+    fn collect(
+        &mut self,
+        page: usize,
+        only: Option<StreamId>,
+        sections: &mut Vec<StreamSection>,
+    ) -> Result<()> {
+        let Some(fence) = self.trailer.fences.get(page) else {
+            return Ok(());
+        };
+        let block = self.trailer.id.sequence;
+        let mut at = page * INDEX_PAGE_LEN + fence.first_section.unwrap_or(0) as usize;
+        while at < self.trailer.index_len as usize {
+            let head = self.bytes_at(at, 64)?;
+            let len = StreamSection::section_len(head).map_err(|e| damaged(block, e))?;
+            let stream = head
+                .first_chunk()
+                .map(|id| StreamId(u64::from_le_bytes(*id)));
+            match (stream, only) {
+                (Some(found), Some(only)) if found > only => return Ok(()),
+                (Some(found), Some(only)) if found < only => {}
+                _ => {
+                    let first_run = self.trailer.first_run;
+                    let block_len = self.geometry.block_len();
+                    let bytes = self.bytes_at(at, len)?;
+                    let section = StreamSection::decode(bytes, first_run, block_len);
+                    sections.push(section.map_err(|e| damaged(block, e))?.0);
+                }
+            }
+            at += len;
+        }
+        Ok(())
+    }
+
+    /// The index's bytes at `at`, checked; reads the pages that are not there yet.
+    fn bytes_at(&mut self, at: usize, len: usize) -> Result<&[u8]> {
+        let end = at.saturating_add(len).min(self.trailer.index_len as usize);
+        let (first, behind) = (at / INDEX_PAGE_LEN, end.div_ceil(INDEX_PAGE_LEN));
+        let held = self.from + self.bytes.len().div_ceil(INDEX_PAGE_LEN);
+        if first < self.from || first > held {
+            (self.from, self.bytes) = (first, Vec::new());
+        }
+        let mut next = self.from + self.bytes.len().div_ceil(INDEX_PAGE_LEN);
+        while next < behind {
+            let Some(fence) = self.trailer.fences.get(next).copied() else {
+                break;
+            };
+            self.read_page(next, &fence)?;
+            next += 1;
+        }
+        let from = at - self.from * INDEX_PAGE_LEN;
+        self.bytes
+            .get(from..from + (end - at))
+            .filter(|bytes| !bytes.is_empty())
+            .ok_or_else(|| Error::damaged(format!("index of block {}", self.trailer.id.sequence)))
+    }
+
+    fn read_page(&mut self, number: usize, fence: &Fence) -> Result<()> {
+        let from = number * INDEX_PAGE_LEN;
+        let len = INDEX_PAGE_LEN.min(self.trailer.index_len as usize - from);
+        let offset = self.geometry.offset_of_slot(self.trailer.id.slot)
+            + u64::from(self.trailer.index_offset)
+            + from as u64;
+        let page = self
+            .fetch
+            .read(offset, len.next_multiple_of(PAGE_LEN))?
+            .slice(..len);
+        if !page_is_whole(&page, fence) {
+            let place = format!(
+                "page {number} of the index of block {}",
+                self.trailer.id.sequence
+            );
+            return Err(Error::damaged(place).at("checksum fails"));
+        }
+        self.bytes.extend_from_slice(&page);
+        Ok(())
+    }
+}
+
+fn damaged(block: Sequence, error: impl std::fmt::Display) -> Error {
+    Error::damaged(format!("index of block {block}: {error}"))
+}
+
+/// The sections of a block that has no index, from the directories of its runs. Chunks with
+/// records are read for them; one that cannot be read or believed is left without.
+pub fn sections_of_runs<'r, D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    runs: impl Iterator<Item = &'r RunHeader>,
+) -> Vec<StreamSection> {
+    let mut sections: BTreeMap<StreamId, StreamSection> = BTreeMap::new();
+    for run in runs {
+        for entry in &run.chunks {
+            let section = sections
+                .entry(entry.stream)
+                .or_insert_with(|| StreamSection {
+                    stream: entry.stream,
+                    previous: 0,
+                    frame_count: 0,
+                    payload_len: 0,
+                    chunks: Vec::new(),
+                    records: Vec::new(),
+                });
+            section.frame_count = section.frame_count.saturating_add(entry.frame_count.into());
+            section.chunks.push(entry.chunk);
+            if entry.has_records {
+                let number = section.chunks.len() as u32 - 1;
+                let records = read_records(fetch, geometry, &run.id, entry.stream, &entry.chunk);
+                section
+                    .records
+                    .extend(records.into_iter().map(|record| (number, record)));
+            }
+        }
+    }
+    sections.into_values().collect()
+}
+
+fn read_records<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    id: &BlockId,
+    stream: StreamId,
+    chunk: &crate::block::ChunkEntry,
+) -> Vec<Record> {
+    let unit = u64::from(geometry.unit_len());
+    let from = u64::from(chunk.offset) / unit * unit;
+    let end = geometry.align_up(u64::from(chunk.offset) + u64::from(chunk.len));
+    let bytes = fetch.read(
+        geometry.offset_of_slot(id.slot) + from,
+        (end - from) as usize,
+    );
+    let Ok(bytes) = bytes.map(|bytes| bytes.slice((u64::from(chunk.offset) - from) as usize..))
+    else {
+        return Vec::new();
+    };
+    let Ok(view) = ChunkView::decode(&bytes, id.tag(), stream, chunk.offset) else {
+        return Vec::new();
+    };
+    let records = view.frames.iter().filter(|frame| frame.record);
+    let payloads = records.filter_map(|frame| frame.payload(&bytes).ok());
+    payloads
+        .filter_map(|payload| Record::decode(payload).ok())
+        .collect()
+}
+
+/// Reads the runs of an unsealed block `id` from its bytes, damage stepped over.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when the block cannot be read.
+pub fn runs_of_block<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    id: &BlockId,
+) -> Result<Vec<RunHeader>> {
+    let block = walk::read_block(fetch, geometry, id.slot)?;
+    Ok(walk::runs_in(&block, id, geometry))
+}

@@ -1,0 +1,357 @@
+//! From a device to everything that is kept in memory: rows, streams, timeline.
+//!
+//! The cache files save reads; whatever they lack, or disagree with the headers about, is read
+//! from the device.
+
+use std::path::Path;
+
+use super::cachefile::{self, Cached};
+use super::fetch::Fetcher;
+use super::head::{self, find_head};
+use super::index;
+use super::locate::{Located, locate};
+use super::recover::{Recovered, recover};
+use super::registry::Registry;
+use super::tablefile;
+use super::timeline::Timeline;
+use super::void::Verdict;
+use crate::base::error::Result;
+use crate::base::geometry::{Position, Sequence};
+use crate::base::sync::Arc;
+use crate::base::time::{TimeRange, Timestamp};
+use crate::block::record::Record;
+use crate::block::{
+    BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
+};
+use crate::io::Device;
+use crate::table::{BlockTable, RowState, TableRow, TableWriter};
+
+/// A volume in memory.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its identity and measures.
+    pub located: Located,
+    /// What counts after the last life.
+    pub recovered: Recovered,
+    /// Its rows.
+    pub table: TableWriter,
+    /// Its streams.
+    pub registry: Registry,
+    /// Its timelines.
+    pub timeline: Timeline,
+    /// How many blocks were read anew because no cache had them.
+    pub reread_count: u64,
+}
+
+/// Loads the volume on a device, with the help of the cache files in `dir`.
+///
+/// # Errors
+///
+/// [`NotFound`](crate::ErrorKind::NotFound), [`Unsupported`](crate::ErrorKind::Unsupported) or
+/// [`Io`](crate::ErrorKind::Io) as [`locate`] has it. Damage in blocks is no error here.
+pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) -> Result<Loaded> {
+    let located = locate(fetch)?;
+    let stored = dir
+        .map(|dir| tablefile::load(dir, &located))
+        .unwrap_or_default();
+    let hint = stored.iter().flatten().map(|row| row.sequence).max();
+    let head = find_head(fetch, &located, hint)?;
+    let recovered = recover(fetch, &located, &head)?;
+    let mut loader = Loader {
+        fetch,
+        located,
+        verdict: recovered.verdict(),
+        head: head.sequence,
+        fresh_from: recovered.first_walked.max(1),
+        table: BlockTable::new(located.geometry.slot_count()),
+        reread: Vec::new(),
+    };
+    loader.fill_rows(&stored)?;
+    let cached = dir.and_then(|dir| cachefile::load(dir, &located));
+    let (registry, timeline) = loader.replay(cached);
+    let Loader { table, reread, .. } = loader;
+    Ok(Loaded {
+        located,
+        recovered,
+        table,
+        registry,
+        timeline,
+        reread_count: reread.len() as u64,
+    })
+}
+
+struct Loader<'l, 'd, D: Device + ?Sized> {
+    fetch: &'l mut Fetcher<'d, D>,
+    located: Located,
+    verdict: Verdict,
+    head: Sequence,
+    /// Blocks from here on are read anew: the last life may have ended in them.
+    fresh_from: Sequence,
+    table: TableWriter,
+    reread: Vec<Sequence>,
+}
+
+impl<D: Device + ?Sized> Loader<'_, '_, D> {
+    /// The oldest sequence of the window.
+    fn oldest(&self) -> Sequence {
+        let slots = self.located.geometry.slot_count();
+        self.head.saturating_sub(slots).saturating_add(1).max(1)
+    }
+
+    fn fill_rows(&mut self, stored: &[Option<TableRow>]) -> Result<()> {
+        let geometry = self.located.geometry;
+        let mut missing = Vec::new();
+        for sequence in self.oldest()..=self.head {
+            let slot = geometry.slot_of(sequence);
+            let row = stored.get(slot as usize).copied().flatten();
+            let kept = self.verdict.keeps(slot);
+            let row = row.filter(|row| row.sequence == sequence || kept && row.sequence != 0);
+            match row.filter(|row| row.sequence < self.fresh_from) {
+                Some(row) => self.table.set_slot(slot as usize, row),
+                None => missing.push((sequence, slot)),
+            }
+        }
+        let headers = self.read_headers(&missing)?;
+        let rows = self.read_rows(&missing, &headers)?;
+        for ((sequence, slot), row) in missing.iter().zip(rows) {
+            let empty = TableRow {
+                sequence: *sequence,
+                ..TableRow::default()
+            };
+            self.reread.push(*sequence);
+            self.table.set_slot(*slot as usize, row.unwrap_or(empty));
+        }
+        self.order_arrivals();
+        self.table.set_head(self.head);
+        Ok(())
+    }
+
+    /// The headers of the wanted slots, where they hold the wanted blocks or are kept.
+    fn read_headers(&mut self, wanted: &[(Sequence, u64)]) -> Result<Vec<Option<BlockHeader>>> {
+        let geometry = self.located.geometry;
+        let offsets: Vec<_> = wanted
+            .iter()
+            .map(|(_, s)| geometry.offset_of_slot(*s))
+            .collect();
+        let mut headers = vec![None; wanted.len()];
+        let (located, verdict) = (&self.located, &self.verdict);
+        self.fetch.read_pages(&offsets, PAGE_LEN, |number, page| {
+            let Some((sequence, slot)) = wanted.get(number) else {
+                return;
+            };
+            let header = page.ok().and_then(|page| BlockHeader::decode(&page).ok());
+            let header = header.filter(|header| head::belongs(header, located, *slot));
+            let right = |h: &BlockHeader| {
+                h.id.sequence == *sequence || verdict.keeps(*slot) && h.id.sequence != 0
+            };
+            if let Some(place) = headers.get_mut(number) {
+                *place = header.filter(right);
+            }
+        })?;
+        Ok(headers)
+    }
+
+    fn read_rows(
+        &mut self,
+        wanted: &[(Sequence, u64)],
+        headers: &[Option<BlockHeader>],
+    ) -> Result<Vec<Option<TableRow>>> {
+        let geometry = self.located.geometry;
+        let offsets: Vec<_> = wanted
+            .iter()
+            .map(|(_, slot)| index::trailer_offset(&geometry, *slot))
+            .collect();
+        let mut rows = vec![None; wanted.len()];
+        let mut unsealed = Vec::new();
+        let verdict = &self.verdict;
+        self.fetch.read_pages(&offsets, PAGE_LEN, |number, page| {
+            let Some(Some(header)) = headers.get(number) else {
+                return;
+            };
+            let trailer = page
+                .ok()
+                .and_then(|page| BlockTrailer::decode(&page, &header.id, &geometry).ok());
+            // A trailer beyond the decided end proves nothing: its runs are counted instead.
+            match trailer.filter(|trailer| verdict.counts(trailer.last_position())) {
+                Some(trailer) => {
+                    if let Some(place) = rows.get_mut(number) {
+                        *place = Some(sealed_row(&trailer));
+                    }
+                }
+                None => unsealed.push((number, header.id)),
+            }
+        })?;
+        for (number, id) in unsealed {
+            if let Some(place) = rows.get_mut(number) {
+                *place = self.unsealed_row(&id);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn unsealed_row(&mut self, id: &BlockId) -> Option<TableRow> {
+        let runs = index::runs_of_block(self.fetch, &self.located.geometry, id).ok()?;
+        row_of_runs(
+            id,
+            runs.iter()
+                .filter(|run| self.verdict.counts(run.position())),
+        )
+    }
+
+    /// Rows are searched by arrival, so arrivals never go back from block to block.
+    fn order_arrivals(&mut self) {
+        let mut last = Timestamp::MIN;
+        for sequence in self.oldest()..=self.head {
+            let Some(mut row) = self.table.table().block(sequence) else {
+                continue;
+            };
+            if row.state == RowState::Empty {
+                continue;
+            }
+            if row.arrivals.start < last {
+                row.arrivals.start = last;
+                row.arrivals.end = row.arrivals.end.max(last);
+                self.table.set(&self.located.geometry, row);
+            }
+            last = row.arrivals.end;
+        }
+    }
+
+    /// Streams and timeline: from the cache, and from every block that it does not cover.
+    fn replay(&mut self, cached: Option<Cached>) -> (Registry, Timeline) {
+        let table = self.table.table().clone();
+        let current = |cached: &Cached| {
+            table
+                .block(cached.sequence)
+                .is_some_and(|row| row.nonce == cached.nonce)
+        };
+        let cached = cached.filter(current).unwrap_or_default();
+        let from = cached.sequence.min(self.fresh_from).max(self.oldest());
+        let Cached {
+            mut registry,
+            mut timeline,
+            ..
+        } = cached;
+        for row in table.blocks().filter(|row| row.sequence >= from) {
+            for section in self.sections(&row).unwrap_or_default() {
+                let counts = |run| {
+                    self.verdict.counts(Position {
+                        sequence: row.sequence,
+                        run,
+                    })
+                };
+                note_section(&mut registry, &mut timeline, row.sequence, &section, counts);
+            }
+        }
+        if let Some(oldest) = table.blocks().next() {
+            timeline.trim(oldest.times.start);
+        }
+        (registry, timeline)
+    }
+
+    fn sections(&mut self, row: &TableRow) -> Result<Vec<StreamSection>> {
+        let geometry = self.located.geometry;
+        let slot = geometry.slot_of(row.sequence);
+        let Some(header) = head::header_in_slot(self.fetch, &self.located, slot) else {
+            return Ok(Vec::new());
+        };
+        if row.state == RowState::Sealed {
+            let trailer = index::read_trailer(self.fetch, &geometry, &header.id)?;
+            return index::read_sections(self.fetch, &geometry, &trailer, None);
+        }
+        let runs = index::runs_of_block(self.fetch, &geometry, &header.id)?;
+        let counting = runs
+            .iter()
+            .filter(|run| self.verdict.counts(run.position()));
+        Ok(index::sections_of_runs(self.fetch, &geometry, counting))
+    }
+}
+
+/// The row of a sealed block.
+pub fn sealed_row(trailer: &BlockTrailer) -> TableRow {
+    TableRow {
+        sequence: trailer.id.sequence,
+        nonce: row_nonce(&trailer.id),
+        state: RowState::Sealed,
+        arrivals: trailer.span.arrivals,
+        times: trailer.span.times,
+        skew_us: trailer.span.skew_us,
+    }
+}
+
+/// The nonce of a block as its row keeps it.
+pub fn row_nonce(id: &BlockId) -> u64 {
+    id.nonce
+        .0
+        .first_chunk()
+        .map_or(0, |half| u64::from_le_bytes(*half))
+}
+
+/// The row of an unsealed block with `runs`; none where it has no frames.
+pub fn row_of_runs<'r>(
+    id: &BlockId,
+    runs: impl Iterator<Item = &'r RunHeader>,
+) -> Option<TableRow> {
+    let mut row: Option<TableRow> = None;
+    for run in runs {
+        let at = Timestamp(run.packed_boot_us.saturating_add(run.utc_offset_us));
+        for entry in &run.chunks {
+            let times = entry.chunk.times;
+            let skew = times.start.0.abs_diff(at.0).max(times.end.0.abs_diff(at.0));
+            let row = row.get_or_insert(TableRow {
+                sequence: id.sequence,
+                nonce: row_nonce(id),
+                state: RowState::Unsealed,
+                arrivals: TimeRange { start: at, end: at },
+                times,
+                skew_us: 0,
+            });
+            row.arrivals = row.arrivals.union(&TimeRange { start: at, end: at });
+            row.times = row.times.union(&times);
+            row.skew_us = row.skew_us.max(skew);
+        }
+    }
+    row
+}
+
+/// Takes note of what a block holds of a stream. `counts` says of a run whether it counts.
+pub fn note_section(
+    registry: &mut Registry,
+    timeline: &mut Timeline,
+    sequence: Sequence,
+    section: &StreamSection,
+    counts: impl Fn(u64) -> bool,
+) {
+    let counting = |number: u32| {
+        section
+            .chunks
+            .get(number as usize)
+            .is_some_and(|chunk| counts(chunk.run))
+    };
+    for (_, record) in section
+        .records
+        .iter()
+        .filter(|(number, _)| counting(*number))
+    {
+        match record {
+            Record::Setup(setup) => {
+                registry.set_setup(section.stream, Arc::new(setup.clone()));
+            }
+            Record::Gap(record) => timeline.add_gap(section.stream, record.gap),
+        }
+    }
+    for chunk in section
+        .chunks
+        .iter()
+        .filter(|chunk| chunk.has_frames && counts(chunk.run))
+    {
+        timeline.add_recorded(section.stream, chunk.times);
+        let key = chunk.first_key.map(|frame| DecodeStart {
+            sequence,
+            offset: chunk.offset,
+            len: chunk.len,
+            frame,
+        });
+        registry.add_frames(section.stream, sequence, chunk.times.end, key);
+    }
+}

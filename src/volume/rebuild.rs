@@ -1,0 +1,1 @@
+//! Rebuilding the directory of a volume from its device.

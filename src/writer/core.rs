@@ -1,0 +1,711 @@
+//! The writer's state machine: from pending frames to committed runs.
+//!
+//! Everything happens in [`Core::turn`], on one thread, with the time as an argument. The rules of
+//! the order of writes and flushes are those of `docs/DURABILITY.md`; each is named where it is
+//! kept. What happens after a failure is in `fault`, how blocks are opened and sealed in `blocks`.
+
+use std::collections::VecDeque;
+
+use super::blocks::{Ahead, OpenBlock};
+use super::fault::Phase;
+use super::keeper::{Committed, KeeperFeed, Note};
+use super::producer::{Message, ProducerEnd};
+use super::quota::{Quota, frame_cost};
+use super::stage::{PlannedChunk, Room, Stage, Stream};
+use crate::base::error::Result;
+use crate::base::geometry::{Geometry, Nonce, Position, Sequence};
+use crate::base::sync::{Arc, AtomicU64, Ordering};
+use crate::base::time::{Now, TimeRange, Timestamp};
+use crate::block::chunk::PendingFrame;
+use crate::block::header::{SlotRange, VoidRange};
+use crate::block::index::IndexBuilder;
+use crate::block::pack::RunPacker;
+use crate::block::record::Record;
+use crate::block::{DecodeStart, RunHeader};
+use crate::io::buffer::{Buffer, BufferPool};
+use crate::io::{Completion, Device, Op, Request};
+use crate::table::{RowState, TableRow};
+use crate::volume::VolumeFeed;
+use crate::volume::locate::Located;
+
+/// The token of a flush; writes have small ones.
+const FLUSH_TOKEN: u64 = u64::MAX;
+/// How much is gathered before a run is packed without waiting for the tick, in bytes.
+const GATHER_LEN: usize = 1 << 20;
+
+/// One opening of the volume for writing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// Its random mark.
+    pub(super) nonce: Nonce,
+    /// How many lives there were, this one included.
+    pub(super) number: u64,
+    /// The boot that its boot clock belongs to.
+    pub(super) boot_id: [u8; 16],
+}
+
+/// A write that was submitted.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) kind: WriteKind,
+    /// The slot that it goes to, to retire it if it fails.
+    pub(super) slot: u64,
+    is_done: bool,
+}
+
+/// What a write brought to disk.
+#[derive(Debug)]
+pub(super) enum WriteKind {
+    Header(Sequence),
+    Run,
+    Index,
+    Trailer(TableRow),
+}
+
+/// A run that is not durable yet, with all that is needed to write it again elsewhere.
+#[derive(Debug)]
+pub(super) struct PackedRun {
+    pub(super) header: Arc<RunHeader>,
+    pub(super) chunks: Vec<PackedChunk>,
+    span: TableRow,
+}
+
+/// The frames of a chunk, and what its stream knew before them.
+#[derive(Debug)]
+pub(super) struct PackedChunk {
+    pub(super) dense: u32,
+    pub(super) frames: Vec<PendingFrame>,
+    /// Whether the first frame is a repeated setup that the stage never held.
+    pub(super) with_setup: bool,
+    pub(super) last_key: Option<DecodeStart>,
+    pub(super) last_sequence: Sequence,
+    pub(super) setup: bytes::Bytes,
+}
+
+/// A flush under way, and what is durable when it succeeds.
+#[derive(Debug)]
+struct FlushUnderWay {
+    position: Position,
+    run_count: usize,
+    sealed_count: usize,
+}
+
+/// What the writer's thread has to know from the volume when it starts.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) located: Located,
+    pub(super) life: Life,
+    pub(super) head: Sequence,
+    pub(super) end: Position,
+    pub(super) voids: Vec<VoidRange>,
+    pub(super) void_from: Option<Position>,
+    pub(super) bad: Vec<SlotRange>,
+    pub(super) pins: Vec<SlotRange>,
+    pub(super) commit_us: i64,
+    pub(super) volume_quota: Arc<Quota>,
+    pub(super) pushed_len: Arc<AtomicU64>,
+}
+
+/// The writer's state.
+pub(super) struct Core {
+    pub(super) device: Box<dyn Device>,
+    pub(super) pool: BufferPool,
+    pub(super) located: Located,
+    pub(super) feed: VolumeFeed,
+    pub(super) keeper: KeeperFeed,
+    pub(super) life: Life,
+    pub(super) now: Now,
+    pub(super) phase: Phase,
+    pub(super) stage: Stage,
+    pub(super) producers: Vec<ProducerEnd>,
+    pub(super) block: Option<OpenBlock>,
+    /// Headers that were written for blocks to come, oldest first.
+    pub(super) ahead: VecDeque<Ahead>,
+    /// The greatest sequence over all headers that were ever written.
+    pub(super) headers_written: Sequence,
+    pub(super) durable: Position,
+    pub(super) voids: Vec<VoidRange>,
+    /// The beginning of a void range whose end is the next block to be opened.
+    pub(super) void_from: Option<Position>,
+    pub(super) bad: Vec<SlotRange>,
+    pub(super) pins: Vec<SlotRange>,
+    /// Writes in the order of their submission; the first has the token `first_token`.
+    writes: VecDeque<Write>,
+    first_token: u64,
+    pub(super) unflushed: VecDeque<PackedRun>,
+    /// How many of `unflushed` are completely written.
+    pub(super) completed_count: usize,
+    /// Rows of sealed blocks whose trailers are written, not durable.
+    pub(super) sealed: VecDeque<TableRow>,
+    flush: Option<FlushUnderWay>,
+    /// A flush is due once every write before this token is done.
+    flush_after: Option<u64>,
+    /// Bytes that have to be packed before the commit that is under way may flush.
+    commit_len: Option<usize>,
+    next_tick_us: i64,
+    commit_us: i64,
+    /// Arrivals of blocks never go back.
+    pub(super) last_arrival: Timestamp,
+    pub(super) run_number: u64,
+    pub(super) failures_in_a_row: u32,
+    pub(super) is_closing: bool,
+    volume_quota: Arc<Quota>,
+    /// Bytes that producers have pushed since the last turn.
+    pushed_len: Arc<AtomicU64>,
+    plan: Vec<PlannedChunk>,
+    /// Where the commit that somebody waits for ends; none until all of it is packed.
+    pub(super) commit_target: Option<Position>,
+    pub(super) is_commit_awaited: bool,
+    /// Bytes written in this life.
+    pub(super) written_len: u64,
+    /// Flushes that succeeded in this life.
+    pub(super) flush_count: u64,
+    /// The memory of the last block's index, for the next one.
+    pub(super) spare_index: IndexBuilder,
+}
+
+impl Core {
+    pub(super) fn new(
+        device: Box<dyn Device>,
+        pool: BufferPool,
+        feed: VolumeFeed,
+        keeper: KeeperFeed,
+        start: Start,
+        now: Now,
+    ) -> Self {
+        let last = feed.table.table().blocks().last();
+        Self {
+            device,
+            pool,
+            located: start.located,
+            keeper,
+            life: start.life,
+            now,
+            phase: Phase::Ready,
+            stage: Stage::default(),
+            producers: Vec::new(),
+            block: None,
+            ahead: VecDeque::new(),
+            headers_written: start.head,
+            durable: start.end,
+            voids: start.voids,
+            void_from: start.void_from,
+            bad: start.bad,
+            pins: start.pins,
+            writes: VecDeque::new(),
+            first_token: 0,
+            unflushed: VecDeque::new(),
+            completed_count: 0,
+            sealed: VecDeque::new(),
+            flush: None,
+            flush_after: None,
+            commit_len: None,
+            next_tick_us: now.boot_us.saturating_add(start.commit_us),
+            commit_us: start.commit_us,
+            last_arrival: last.map_or(Timestamp::MIN, |row| row.arrivals.end),
+            run_number: 0,
+            failures_in_a_row: 0,
+            is_closing: false,
+            volume_quota: start.volume_quota,
+            pushed_len: start.pushed_len,
+            plan: Vec::new(),
+            commit_target: None,
+            is_commit_awaited: false,
+            written_len: 0,
+            flush_count: 0,
+            spare_index: IndexBuilder::default(),
+            feed,
+        }
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.located.geometry
+    }
+
+    /// Does all that can be done at `now` without waiting.
+    pub(super) fn turn(&mut self, now: Now) {
+        self.now = now;
+        while let Some(done) = self.device.reap() {
+            self.complete(done);
+        }
+        self.pushed_len.store(0, Ordering::Relaxed);
+        self.collect();
+        if now.boot_us >= self.next_tick_us {
+            self.next_tick_us = now.boot_us.saturating_add(self.commit_us);
+            self.begin_commit();
+        }
+        self.advance();
+        self.submit_flush();
+    }
+
+    /// How long the thread may sleep if nothing else wakes it, in microseconds; `None` for ever.
+    pub(super) fn sleep_us(&self, now: Now) -> Option<u64> {
+        let is_idle = self.producers.is_empty() && self.is_committed();
+        let left = self.next_tick_us.saturating_sub(now.boot_us).max(0);
+        (!is_idle).then_some(left.cast_unsigned())
+    }
+
+    /// Whether nothing waits, is written or flushed.
+    pub(super) fn is_committed(&self) -> bool {
+        self.stage.is_empty()
+            && self.writes.is_empty()
+            && self.unflushed.is_empty()
+            && self.sealed.is_empty()
+            && self.flush.is_none()
+    }
+
+    /// Starts to commit everything that was pushed until now.
+    pub(super) fn begin_commit(&mut self) {
+        self.commit_len = Some(self.stage.pending_len());
+    }
+
+    /// Takes what producers have pushed since the last turn.
+    pub(super) fn collect(&mut self) {
+        for producer in &mut self.producers {
+            // What is pushed meanwhile is left for the next turn, so that this ends.
+            for _ in 0..producer.len() {
+                let Some(message) = producer.pop() else { break };
+                match message {
+                    Message::Stream { dense, stream } => {
+                        let at = dense as usize;
+                        self.stage
+                            .streams
+                            .resize_with(self.stage.streams.len().max(at + 1), || {
+                                Stream::unknown(&self.volume_quota)
+                            });
+                        if let Some(place) = self.stage.streams.get_mut(at) {
+                            *place = *stream;
+                        }
+                    }
+                    Message::Frame { dense, frame } => self.stage.push(dense, frame),
+                }
+            }
+        }
+        self.producers.retain(|producer| !producer.is_gone());
+        self.discard_if_failed();
+    }
+
+    /// Packs and submits as many runs as are due, and as buffers and blocks allow.
+    pub(super) fn pack(&mut self) {
+        self.seal_at_clock_step();
+        let gather_len = GATHER_LEN.min(self.geometry().block_len() as usize / 4);
+        while !self.stage.is_empty() {
+            if self.commit_len.is_none() && self.stage.pending_len() < gather_len {
+                return;
+            }
+            if !self.has_block() {
+                return;
+            }
+            let room = self.room(gather_len);
+            let Some(block) = &self.block else { return };
+            let mut plan = std::mem::take(&mut self.plan);
+            let len = self
+                .stage
+                .plan(room, |dense| block.index.holds(dense), &mut plan);
+            let is_full = plan.is_empty();
+            let packed = !is_full && self.pack_run(&plan, len);
+            self.plan = plan;
+            if is_full {
+                assert!(
+                    !self.is_fresh_block(),
+                    "a frame that fits no block was let in"
+                );
+                self.seal();
+            } else if !packed {
+                return;
+            }
+        }
+        self.note_packed(0);
+        if self.is_closing && self.block.is_some() {
+            self.end_last_block();
+        }
+    }
+
+    /// Whether there is something to do without waiting.
+    pub(super) fn has_work(&self) -> bool {
+        let gather = GATHER_LEN as u64;
+        self.producers.iter().any(ProducerEnd::is_half_full)
+            || self.pushed_len.load(Ordering::Relaxed) >= gather
+    }
+
+    /// When the oldest frame that is not durable was pushed, on the boot clock.
+    pub(super) fn oldest_arrival_us(&self) -> Option<i64> {
+        let unflushed = self.unflushed.front().and_then(|run| run.chunks.first());
+        let packed = unflushed.and_then(|chunk| chunk.frames.first());
+        packed
+            .or_else(|| self.stage.oldest())
+            .map(|frame| frame.arrival_us)
+    }
+
+    fn room(&self, gather_len: usize) -> Room {
+        let left = self
+            .block
+            .as_ref()
+            .map_or(0, |block| block.room_len(&self.geometry()));
+        // What the planned length may gain by padding.
+        let padding = self.geometry().unit_len() as usize;
+        let block_len = left.saturating_sub(padding);
+        Room {
+            target_len: gather_len.min(block_len),
+            block_len,
+        }
+    }
+
+    /// Once all that was pending at the beginning of a commit is packed, its flush is due.
+    fn note_packed(&mut self, len: usize) {
+        let Some(left) = self.commit_len else { return };
+        let left = if self.stage.is_empty() {
+            0
+        } else {
+            left.saturating_sub(len)
+        };
+        self.commit_len = Some(left).filter(|left| *left > 0);
+        if left == 0 && self.is_commit_awaited {
+            let last = self.unflushed.back().map(|run| run.header.position());
+            self.commit_target
+                .get_or_insert(last.unwrap_or(self.durable));
+        }
+        if left == 0 && !(self.unflushed.is_empty() && self.sealed.is_empty()) {
+            self.want_flush();
+        }
+    }
+
+    /// Asks for a flush behind everything that was submitted until now.
+    pub(super) fn want_flush(&mut self) {
+        self.flush_after = Some(self.first_token + self.writes.len() as u64);
+    }
+
+    /// Packs the planned run and submits it; `false` when no buffer is free.
+    fn pack_run(&mut self, plan: &[PlannedChunk], len: usize) -> bool {
+        let geometry = self.geometry();
+        let len = geometry.align_up(len as u64) as usize;
+        let Some(mut buffer) = self.buffer(len) else {
+            return false;
+        };
+        let Some(block) = self.block.as_mut() else {
+            return false;
+        };
+        self.run_number += 1;
+        let place = block.place(self.run_number, self.durable, &self.now);
+        let mut packer = RunPacker::new(
+            &mut buffer,
+            place,
+            plan.len(),
+            Vec::with_capacity(plan.len()),
+        );
+        let mut chunks = Vec::with_capacity(plan.len());
+        let before = self.stage.pending_len();
+        for planned in plan {
+            let mut frames = Vec::with_capacity(planned.count + 1);
+            let Some(stream) = self.stage.streams.get(planned.dense as usize) else {
+                continue;
+            };
+            let (id, setup) = (stream.id, stream.setup.clone());
+            let (last_key, last_sequence) = (stream.last_key, stream.last_sequence);
+            self.stage.take(planned, &mut frames);
+            if planned.with_setup
+                && let Some(first) = frames.first()
+            {
+                let repeated = setup_record(&setup, first);
+                frames.insert(0, repeated);
+            }
+            let (entry, summary) = packer.add(id, last_key, frames.iter());
+            let count = u32::from(summary.frame_count);
+            block.note_chunk(planned.dense, id, last_sequence, entry, count, &summary);
+            for record in frames.iter().filter(|frame| frame.record) {
+                block.index.add_record(planned.dense, &record.payload);
+            }
+            if let Some(stream) = self.stage.streams.get_mut(planned.dense as usize) {
+                stream.note_packed(&frames, block.id.sequence, &entry, summary.last_key);
+            }
+            let with_setup = planned.with_setup;
+            let dense = planned.dense;
+            chunks.push(PackedChunk {
+                dense,
+                frames,
+                with_setup,
+                last_key,
+                last_sequence,
+                setup,
+            });
+        }
+        let header = Arc::new(packer.finish(&geometry));
+        let span = block.end_run(&header);
+        let offset = geometry.offset_of_slot(block.id.slot) + u64::from(header.offset);
+        let (slot, len) = (block.id.slot, header.len as usize);
+        tracing::trace!(
+            block = header.id.sequence,
+            run = header.run,
+            len,
+            "run packed"
+        );
+        self.unflushed.push_back(PackedRun {
+            header,
+            chunks,
+            span,
+        });
+        self.submit_write(WriteKind::Run, slot, offset, len, buffer);
+        self.note_packed(before.saturating_sub(self.stage.pending_len()));
+        true
+    }
+
+    /// A buffer of at least `len` bytes; none while all are in flight.
+    pub(super) fn buffer(&self, len: usize) -> Option<Buffer> {
+        if len <= self.pool.buffer_len() {
+            return self.pool.take();
+        }
+        // Frames beyond the pool's buffers are rare; while one is on its way the pool drains.
+        Buffer::allocate(len)
+            .inspect_err(|e| tracing::warn!("{e}"))
+            .ok()
+    }
+
+    pub(super) fn submit_write(
+        &mut self,
+        kind: WriteKind,
+        slot: u64,
+        offset: u64,
+        len: usize,
+        buffer: Buffer,
+    ) {
+        let token = self.first_token + self.writes.len() as u64;
+        self.writes.push_back(Write {
+            kind,
+            slot,
+            is_done: false,
+        });
+        self.written_len += len as u64;
+        self.device.submit(Request {
+            token,
+            op: Op::Write,
+            offset,
+            len,
+            buffer: Some(buffer),
+        });
+    }
+
+    fn complete(&mut self, done: Completion) {
+        if self.phase == Phase::Draining {
+            return;
+        }
+        if done.token == FLUSH_TOKEN {
+            let Some(flush) = self.flush.take() else {
+                return;
+            };
+            return match done.result {
+                Ok(()) => self.flushed(&flush),
+                Err(e) => self.fail(&format!("flush: {e}"), None),
+            };
+        }
+        let number = done.token.wrapping_sub(self.first_token) as usize;
+        let Some(write) = self.writes.get_mut(number) else {
+            return;
+        };
+        write.is_done = true;
+        if let Err(e) = done.result {
+            let slot = write.slot;
+            return self.fail(&format!("write to slot {slot}: {e}"), Some(slot));
+        }
+        while let Some(write) = self.writes.pop_front_if(|write| write.is_done) {
+            self.first_token += 1;
+            self.written(write.kind);
+        }
+    }
+
+    /// A write and all before it are done.
+    fn written(&mut self, kind: WriteKind) {
+        match kind {
+            WriteKind::Header(sequence) => self.header_written(sequence),
+            WriteKind::Index => {}
+            WriteKind::Trailer(row) => self.sealed.push_back(row),
+            WriteKind::Run => {
+                let Some(run) = self.unflushed.get(self.completed_count) else {
+                    return;
+                };
+                self.completed_count += 1;
+                let row = self
+                    .feed
+                    .table
+                    .table()
+                    .block(run.span.sequence)
+                    .unwrap_or(run.span);
+                self.feed
+                    .table
+                    .set(&self.located.geometry, merged(row, &run.span));
+                self.feed.live.append(run.header.clone());
+                self.feed.completed.set(run.header.position());
+                self.keeper.wake_readers();
+            }
+        }
+    }
+
+    /// Submits a flush if one is due: every write that it is to cover is done, and none is under
+    /// way.
+    fn submit_flush(&mut self) {
+        let due = self
+            .flush_after
+            .is_some_and(|token| self.first_token >= token);
+        if !due || self.flush.is_some() || self.phase == Phase::Draining {
+            return;
+        }
+        self.flush_after = None;
+        self.ahead.iter_mut().for_each(Ahead::flush_begins);
+        let last = self
+            .completed_count
+            .checked_sub(1)
+            .and_then(|at| self.unflushed.get(at));
+        self.flush = Some(FlushUnderWay {
+            position: last.map_or(self.durable, |run| run.header.position()),
+            run_count: self.completed_count,
+            sealed_count: self.sealed.len(),
+        });
+        self.device.submit(Request {
+            token: FLUSH_TOKEN,
+            op: Op::Flush,
+            offset: 0,
+            len: 0,
+            buffer: None,
+        });
+    }
+
+    /// Everything that was written before the flush began is durable.
+    fn flushed(&mut self, flush: &FlushUnderWay) {
+        self.failures_in_a_row = 0;
+        self.flush_count += 1;
+        self.ahead.iter_mut().for_each(Ahead::flush_succeeded);
+        if flush.position > self.durable {
+            self.durable = flush.position;
+            self.feed.durable.set(flush.position);
+        }
+        self.completed_count -= flush.run_count;
+        let runs: Vec<_> = self.unflushed.drain(..flush.run_count).collect();
+        if !runs.is_empty() {
+            let runs = runs.into_iter().map(|run| self.release(run)).collect();
+            self.keeper.note(Note::Committed {
+                position: self.durable,
+                runs,
+            });
+        }
+        for row in self.sealed.drain(..flush.sealed_count) {
+            self.feed.table.set(&self.located.geometry, row);
+            self.keeper.note(Note::Sealed(row));
+        }
+        self.segment_flushed();
+    }
+
+    /// Gives the quotas of a durable run back, and keeps what the timeline needs.
+    fn release(&self, run: PackedRun) -> Committed {
+        let mut records = Vec::new();
+        for chunk in &run.chunks {
+            let Some(stream) = self.stage.streams.get(chunk.dense as usize) else {
+                continue;
+            };
+            let mut cost = 0;
+            for frame in &chunk.frames {
+                if frame.record {
+                    records.push((stream.id, frame.payload.clone()));
+                } else {
+                    cost += frame_cost(frame.payload.len());
+                }
+            }
+            stream.quota.give(cost);
+            self.volume_quota.give(cost);
+        }
+        self.producers.iter().for_each(ProducerEnd::tell_space);
+        Committed {
+            header: run.header,
+            records,
+        }
+    }
+
+    /// Gives the quota of a frame that is not recorded back.
+    pub(super) fn give_up(&self, dense: u32, frame: &PendingFrame) {
+        if frame.record {
+            return;
+        }
+        let cost = frame_cost(frame.payload.len());
+        self.volume_quota.give(cost);
+        if let Some(stream) = self.stage.streams.get(dense as usize) {
+            stream.quota.give(cost);
+        }
+    }
+
+    /// Forgets all writes and the flush: the device has nothing in flight any more.
+    pub(super) fn forget_writes(&mut self) {
+        self.first_token += self.writes.len() as u64;
+        self.writes.clear();
+        self.flush = None;
+        self.flush_after = None;
+    }
+
+    /// Waits until a request has finished or `timeout_us` have passed.
+    pub(super) fn wait(&mut self, timeout_us: Option<u64>) -> Result<()> {
+        self.device.wait(timeout_us)
+    }
+}
+
+/// The setup in force as a record before `first`, the first frame of its stream in a block.
+fn setup_record(setup: &bytes::Bytes, first: &PendingFrame) -> PendingFrame {
+    PendingFrame {
+        record: true,
+        key: false,
+        leading: false,
+        track: 0,
+        payload: setup.clone(),
+        ..*first
+    }
+}
+
+/// The row of an open block with one more run in it.
+fn merged(row: TableRow, run: &TableRow) -> TableRow {
+    if row.state == RowState::Empty {
+        return *run;
+    }
+    TableRow {
+        arrivals: TimeRange {
+            start: row.arrivals.start,
+            end: run.arrivals.end,
+        },
+        times: row.times.union(&run.times),
+        skew_us: row.skew_us.max(run.skew_us),
+        ..row
+    }
+}
+
+impl Stream {
+    /// Stands in for a stream that was never announced.
+    fn unknown(quota: &Arc<Quota>) -> Self {
+        Self {
+            id: crate::frame::StreamId::default(),
+            pending: VecDeque::new(),
+            setup: bytes::Bytes::new(),
+            last_key: None,
+            last_sequence: 0,
+            quota: quota.clone(),
+        }
+    }
+
+    /// Takes note of a chunk that was packed from `frames` into block `sequence`.
+    fn note_packed(
+        &mut self,
+        frames: &[PendingFrame],
+        sequence: Sequence,
+        entry: &crate::block::ChunkEntry,
+        last_key: Option<u16>,
+    ) {
+        self.last_sequence = sequence;
+        let key = last_key.map(|frame| DecodeStart {
+            sequence,
+            offset: entry.offset,
+            len: entry.len,
+            frame,
+        });
+        self.last_key = key.or(self.last_key);
+        let setups = frames
+            .iter()
+            .filter(|f| f.record && Record::is_setup(&f.payload));
+        if let Some(setup) = setups.last() {
+            self.setup = setup.payload.clone();
+        }
+    }
+}

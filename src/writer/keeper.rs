@@ -1,0 +1,289 @@
+//! The writer's helper thread: streams, timeline, cache files and events.
+//!
+//! Whatever may block (files, locks, callbacks) is done here, fed by an SPSC ring, so that the
+//! writer's thread only ever waits for its device.
+
+use std::fmt;
+use std::path::Path;
+
+use bytes::Bytes;
+use crossbeam_utils::sync::{Parker, Unparker};
+use ringbuf::traits::{Consumer, Observer, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
+
+use super::event::Event;
+use super::options::EventSink;
+use crate::base::geometry::{Position, Sequence};
+use crate::base::sync::{Arc, AtomicBool, Ordering};
+use crate::base::time::{Clock, TimeRange, US_PER_S};
+use crate::block::header::VoidRange;
+use crate::block::record::Record;
+use crate::block::{DecodeStart, RunHeader};
+use crate::frame::StreamId;
+use crate::table::TableRow;
+use crate::volume::tablefile::TableFile;
+use crate::volume::{Volume, cachefile};
+
+/// How many notes may wait.
+const NOTE_COUNT: usize = 4096;
+/// How often the timeline is saved at most, in microseconds.
+const SAVE_US: i64 = 10 * US_PER_S;
+
+/// A run that became durable, and the records in it.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) header: Arc<RunHeader>,
+    pub(super) records: Vec<(StreamId, Bytes)>,
+}
+
+/// What the writer tells its helper.
+#[derive(Debug)]
+pub(super) enum Note {
+    Written,
+    Committed {
+        position: Position,
+        runs: Vec<Committed>,
+    },
+    Sealed(TableRow),
+    Voids(Vec<VoidRange>),
+    Fault {
+        sequence: Sequence,
+        message: String,
+    },
+    Failed {
+        message: String,
+    },
+}
+
+/// The writer's end.
+pub(super) struct KeeperFeed {
+    ring: HeapProd<Note>,
+    unparker: Unparker,
+    /// A note found no room: what is kept is incomplete, and must not be saved.
+    is_incomplete: Arc<AtomicBool>,
+}
+
+/// The helper.
+pub(super) struct Keeper {
+    ring: HeapCons<Note>,
+    parker: Parker,
+    is_incomplete: Arc<AtomicBool>,
+    volume: Volume,
+    table: Option<TableFile>,
+    clock: Arc<dyn Clock>,
+    on_event: Option<EventSink>,
+    covered: Option<TableRow>,
+    saved_us: i64,
+}
+
+/// A helper for `volume`, and the writer's end of its ring.
+pub(super) fn keeper(
+    volume: Volume,
+    clock: Arc<dyn Clock>,
+    on_event: Option<EventSink>,
+) -> (KeeperFeed, Keeper) {
+    let (ring, consumer) = HeapRb::new(NOTE_COUNT).split();
+    let parker = Parker::new();
+    let is_incomplete = Arc::new(AtomicBool::new(false));
+    let feed = KeeperFeed {
+        ring,
+        unparker: parker.unparker().clone(),
+        is_incomplete: is_incomplete.clone(),
+    };
+    let table = volume.dir().and_then(|dir| open_table(dir, &volume));
+    let keeper = Keeper {
+        ring: consumer,
+        parker,
+        is_incomplete,
+        volume,
+        table,
+        clock,
+        on_event,
+        covered: None,
+        saved_us: 0,
+    };
+    (feed, keeper)
+}
+
+/// Brings the file `blocktable` up to date. A volume is recorded without it if need be.
+fn open_table(dir: &Path, volume: &Volume) -> Option<TableFile> {
+    let rows = (0..volume.geometry().slot_count()).map(|slot| volume.table().row(slot));
+    TableFile::update(dir, &volume.located(), rows)
+        .inspect_err(|e| tracing::warn!("recording goes on without a blocktable file: {e}"))
+        .ok()
+}
+
+impl KeeperFeed {
+    pub(super) fn note(&mut self, note: Note) {
+        if self.ring.try_push(note).is_err() && !self.is_incomplete.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the helper thread is stuck; the timeline is rebuilt at the next start");
+        }
+        self.unparker.unpark();
+    }
+
+    /// A run was written: who reads ahead of the commit may go on.
+    pub(super) fn wake_readers(&mut self) {
+        if self.ring.vacant_len() > NOTE_COUNT / 2 {
+            self.note(Note::Written);
+        }
+    }
+
+    pub(super) fn set_voids(&mut self, voids: &[VoidRange]) {
+        self.note(Note::Voids(voids.to_vec()));
+    }
+}
+
+impl fmt::Debug for KeeperFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeeperFeed({} notes)", self.ring.occupied_len())
+    }
+}
+
+impl Keeper {
+    /// Works until the writer's end is dropped and everything was handled; then saves.
+    pub(super) fn run(mut self) {
+        loop {
+            // In this order: what was noted before the end was dropped is handled after it.
+            let is_last = !self.ring.write_is_held();
+            while let Some(note) = self.ring.try_pop() {
+                self.handle(note);
+            }
+            if is_last {
+                break;
+            }
+            self.parker.park();
+        }
+        self.save();
+    }
+
+    fn handle(&mut self, note: Note) {
+        match note {
+            Note::Written => self.volume.wake_readers(),
+            Note::Committed { position, runs } => self.committed(position, &runs),
+            Note::Sealed(row) => self.sealed(row),
+            Note::Voids(voids) => self.volume.with_state(|state| state.verdict.voids = voids),
+            Note::Fault { sequence, message } => {
+                let volume = self.volume.id();
+                self.tell(&Event::Fault {
+                    volume,
+                    sequence,
+                    message,
+                });
+            }
+            Note::Failed { message } => {
+                let volume = self.volume.id();
+                self.tell(&Event::Failed { volume, message });
+            }
+        }
+    }
+
+    fn committed(&mut self, position: Position, runs: &[Committed]) {
+        let mut streams: Vec<(StreamId, TimeRange)> = Vec::new();
+        self.volume.with_state(|state| {
+            for run in runs {
+                for (stream, record) in &run.records {
+                    match Record::decode(record) {
+                        Ok(Record::Setup(setup)) => {
+                            state.registry.set_setup(*stream, Arc::new(setup));
+                        }
+                        Ok(Record::Gap(record)) => state.timeline.add_gap(*stream, record.gap),
+                        Err(e) => tracing::error!("a record of our own: {e}"),
+                    }
+                }
+                for entry in run
+                    .header
+                    .chunks
+                    .iter()
+                    .filter(|entry| entry.chunk.has_frames)
+                {
+                    let chunk = &entry.chunk;
+                    let sequence = run.header.id.sequence;
+                    let key = chunk.first_key.map(|frame| DecodeStart {
+                        sequence,
+                        offset: chunk.offset,
+                        len: chunk.len,
+                        frame,
+                    });
+                    state.timeline.add_recorded(entry.stream, chunk.times);
+                    state
+                        .registry
+                        .add_frames(entry.stream, sequence, chunk.times.end, key);
+                    match streams
+                        .iter_mut()
+                        .find(|(stream, _)| *stream == entry.stream)
+                    {
+                        Some((_, times)) => *times = times.union(&chunk.times),
+                        None => streams.push((entry.stream, chunk.times)),
+                    }
+                }
+            }
+        });
+        self.volume.wake_readers();
+        if self.on_event.is_some() {
+            let (volume, times) = (self.volume.id(), self.volume.time_range());
+            self.tell(&Event::Committed {
+                volume,
+                position,
+                streams,
+                times,
+            });
+        }
+    }
+
+    fn sealed(&mut self, row: TableRow) {
+        let slot = self.volume.geometry().slot_of(row.sequence);
+        if let Some(Err(e)) = self.table.as_ref().map(|table| table.set(slot, &row)) {
+            tracing::warn!("{e}; the row is read from the device at the next start");
+        }
+        self.covered = Some(row);
+        self.volume.trim_live(row.sequence + 1);
+        let oldest = self
+            .volume
+            .table()
+            .blocks()
+            .next()
+            .map(|row| row.times.start);
+        if let Some(oldest) = oldest {
+            self.volume.with_state(|state| state.timeline.trim(oldest));
+        }
+        let now = self.clock.now().boot_us;
+        if now.saturating_sub(self.saved_us) >= SAVE_US {
+            self.saved_us = now;
+            self.save();
+        }
+        if self.on_event.is_some() {
+            let volume = self.volume.id();
+            let times = self.volume.time_range();
+            let sequence = row.sequence;
+            self.tell(&Event::Sealed {
+                volume,
+                sequence,
+                block_times: row.times,
+                times,
+            });
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        if let Some(on_event) = &mut self.on_event {
+            on_event(event);
+        }
+    }
+
+    fn save(&self) {
+        let Some((dir, covered)) = self.volume.dir().zip(self.covered) else {
+            return;
+        };
+        if self.is_incomplete.load(Ordering::Relaxed) {
+            return;
+        }
+        let (registry, timeline) = self
+            .volume
+            .with_state(|state| (state.registry.clone(), state.timeline.clone()));
+        let covered = (covered.sequence, covered.nonce);
+        let located = self.volume.located();
+        if let Err(e) = cachefile::save(dir, &located, covered, &registry, timeline) {
+            tracing::warn!("{e}; the timeline is rebuilt at the next start");
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Recording: from pushed frames to committed runs.
+//!
+//! [`Writer`] is the handle of a recording, [`Producer`] the way in. One thread per volume owns
+//! everything that is written; a helper thread does whatever may block. The state machine is in
+//! `core`, and takes the time as an argument; this file is its shell.
+
+mod blocks;
+mod core;
+mod event;
+mod fault;
+mod keeper;
+mod options;
+mod producer;
+mod quota;
+mod stage;
+mod status;
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+pub use self::event::Event;
+pub use self::options::{EventSink, WriterOptions};
+pub use self::producer::Producer;
+pub use self::status::WriterStatus;
+
+use self::core::{Core, Life, Start};
+use self::fault::Phase;
+use self::keeper::keeper;
+use self::producer::{Gate, Numbers, ProducerEnd, producer};
+use self::quota::Quota;
+use self::status::StatusCells;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::{Nonce, Position};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::io::buffer::{BufferPool, HUGE_LEN};
+use crate::io::direct::Access;
+use crate::volume::fetch::Fetcher;
+use crate::volume::load::load;
+use crate::volume::medium::{FileMedium, Medium};
+use crate::volume::void::Verdict;
+use crate::volume::{Volume, config};
+
+/// Buffers of the writer's arena: enough to pack while the device's cap is in flight.
+const BUFFER_COUNT: usize = 8;
+/// The bounds of the commit period, in microseconds.
+const COMMIT_US: std::ops::RangeInclusive<u64> = 10_000..=60_000_000;
+
+/// A volume that is being recorded by this process.
+///
+/// Dropping it closes the recording and ignores what goes wrong then: [`close`](Self::close) tells.
+#[derive(Debug)]
+#[doc(alias = "ValkkaFSWriterThread")]
+pub struct Writer {
+    gate: Arc<Gate>,
+    commands: mpsc::Sender<Command>,
+    threads: Option<[JoinHandle<()>; 2]>,
+    status: Arc<StatusCells>,
+    ring_count: usize,
+}
+
+enum Command {
+    Add(ProducerEnd),
+    Commit(mpsc::SyncSender<Result<Position>>),
+    Close(mpsc::SyncSender<Result<Position>>),
+}
+
+impl Writer {
+    /// Opens the volume in `dir` for recording: locks it, finds out what counts after the last
+    /// life, and starts the writer's threads. Nothing is written until there is a frame to
+    /// record.
+    ///
+    /// # Errors
+    ///
+    /// - [`NotFound`](ErrorKind::NotFound): there is no volume in `dir`.
+    /// - [`Busy`](ErrorKind::Busy): it is being recorded already.
+    /// - [`Unsupported`](ErrorKind::Unsupported): a later release wrote it, or the kernel or file
+    ///   system lacks what is needed.
+    /// - [`Damaged`](ErrorKind::Damaged): the data file is shorter than the volume. Reading works.
+    /// - [`Invalid`](ErrorKind::Invalid): an option is out of range.
+    /// - [`Io`](ErrorKind::Io).
+    pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
+        let dir = dir.as_ref();
+        let medium = FileMedium::new(config::data_path(dir)?);
+        Self::open_on(Arc::new(medium), Some(dir), options).map_err(|e| e.at(dir.display()))
+    }
+
+    /// Opens the volume on `medium` for recording; `dir` holds its cache files, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_on(
+        medium: Arc<dyn Medium>,
+        dir: Option<&Path>,
+        options: WriterOptions,
+    ) -> Result<Self> {
+        if !COMMIT_US.contains(&options.commit_us) {
+            let text = format!(
+                "a commit period of {} us: from 10 ms to 60 s",
+                options.commit_us
+            );
+            return Err(Error::invalid(text));
+        }
+        let ring_count = options.ring_count;
+        let status = Arc::new(StatusCells::default());
+        let (commands, receiver) = mpsc::channel();
+        let (reply, opened) = mpsc::sync_channel(1);
+        let dir = dir.map(Path::to_owned);
+        let cells = status.clone();
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
+                .map_err(|e| Error::io("start a thread", e))
+        };
+        // The device belongs to the thread that uses it first, so that thread opens it.
+        let writer = spawn(
+            "camring-writer",
+            Box::new(move || match start(medium, dir.as_deref(), options) {
+                Ok(started) => {
+                    let Started { core, gate, keeper } = started;
+                    if reply.send(Ok((gate.clone(), keeper))).is_ok() {
+                        Shell {
+                            core,
+                            gate,
+                            commands: receiver,
+                            waiters: Vec::new(),
+                            cells,
+                        }
+                        .run();
+                    }
+                }
+                Err(e) => drop(reply.send(Err(e))),
+            }),
+        )?;
+        let lost = || Error::new(ErrorKind::Failed, "the writer's thread has ended");
+        let opened = opened.recv().map_err(|_| lost()).flatten();
+        let (gate, keeper) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                let _ = writer.join();
+                return Err(e);
+            }
+        };
+        let helper = spawn("camring-keeper", Box::new(move || keeper.run()))?;
+        Ok(Self {
+            gate,
+            commands,
+            threads: Some([writer, helper]),
+            status,
+            ring_count,
+        })
+    }
+
+    /// The volume, to read what is being recorded.
+    pub fn volume(&self) -> &Volume {
+        &self.gate.volume
+    }
+
+    /// A way in for the frames of any number of streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ErrorKind::Failed) when the recording was closed.
+    pub fn producer(&self) -> Result<Producer> {
+        let (end, producer) = producer(self.gate.clone(), self.ring_count);
+        self.send(Command::Add(end))?;
+        Ok(producer)
+    }
+
+    /// Puts everything that was pushed on stable storage and waits for it. Seals nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ErrorKind::Failed) when the volume failed meanwhile; what was committed before
+    /// is safe.
+    #[doc(alias = "updateTable")]
+    pub fn commit(&self) -> Result<Position> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.send(Command::Commit(reply))?;
+        answer.recv().map_err(|_| closed()).flatten()
+    }
+
+    /// How the recording goes.
+    pub fn status(&self) -> WriterStatus {
+        self.status.read(&self.gate)
+    }
+
+    /// Commits everything, seals the open block, and ends the threads. Producers are refused from
+    /// here on.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ErrorKind::Failed) when the volume failed before everything was committed.
+    pub fn close(mut self) -> Result<Position> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Position> {
+        let Some(threads) = self.threads.take() else {
+            return Err(closed());
+        };
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.send(Command::Close(reply))?;
+        let result = answer.recv().map_err(|_| closed()).flatten();
+        for thread in threads {
+            if thread.join().is_err() {
+                return Err(Error::new(
+                    ErrorKind::Failed,
+                    "a thread of the writer has panicked",
+                ));
+            }
+        }
+        result
+    }
+
+    fn send(&self, command: Command) -> Result<()> {
+        self.commands.send(command).map_err(|_| closed())?;
+        self.gate.waker.wake();
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.threads.is_some()
+            && let Err(e) = self.end()
+        {
+            tracing::error!("closing {:?}: {e}", self.gate.volume);
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Failed, "the recording was closed")
+}
+
+struct Started {
+    core: Core,
+    gate: Arc<Gate>,
+    keeper: keeper::Keeper,
+}
+
+/// Opens the device, recovers, and makes everything that the threads need.
+fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) -> Result<Started> {
+    let pool = BufferPool::new(BUFFER_COUNT, HUGE_LEN)?;
+    let mut device = medium.open(Access::Write, &pool)?;
+    let mut fetch = Fetcher::new(device.as_mut());
+    // What recovery decides on must not be in a cache only.
+    fetch.flush()?;
+    let loaded = load(&mut fetch, dir)?;
+    let located = loaded.located;
+    let (len, needed) = (device.len(), located.geometry.device_len());
+    if len < needed {
+        let text = format!("{} has {len} bytes, and the volume {needed}", medium.name());
+        return Err(Error::damaged(text)
+            .with_remedy("It can be read, not recorded: copy what you need, then create it anew"));
+    }
+    let recovered = loaded.recovered.clone();
+    let mut verdict = recovered.verdict();
+    // From here on the writer knows its own end.
+    verdict.end = Verdict::default().end;
+    let voids = recovered.voids.clone();
+    let now = options.clock.now();
+    let (volume, mut feed) = Volume::with(medium, dir, loaded, verdict);
+    feed.durable.set(recovered.end);
+    let (keeper_feed, keeper) = keeper(volume.clone(), options.clock.clone(), options.on_event);
+    let volume_quota = Quota::new(options.volume_quota_len);
+    let pushed_len = Arc::new(AtomicU64::new(0));
+    let start = Start {
+        located,
+        life: Life {
+            nonce: Nonce::random()?,
+            number: recovered.life + 1,
+            boot_id: boot_id(),
+        },
+        head: recovered.head,
+        end: recovered.end,
+        voids,
+        void_from: recovered.void_from,
+        bad: recovered.bad,
+        pins: recovered.pins,
+        commit_us: options.commit_us.cast_signed(),
+        volume_quota: volume_quota.clone(),
+        pushed_len: pushed_len.clone(),
+    };
+    let gate = Arc::new(Gate {
+        waker: device.waker(),
+        volume,
+        clock: options.clock,
+        volume_quota,
+        stream_quota_len: options.stream_quota_len,
+        is_failed: AtomicBool::new(false),
+        pushed_len,
+        shed_count: AtomicU64::new(0),
+        numbers: std::sync::Mutex::new(Numbers::default()),
+    });
+    let core = Core::new(device, pool, feed, keeper_feed, start, now);
+    Ok(Started { core, gate, keeper })
+}
+
+/// The kernel's name for this boot; zeroes where it has none.
+fn boot_id() -> [u8; 16] {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| uuid::Uuid::parse_str(text.trim()).ok())
+        .map_or([0; 16], uuid::Uuid::into_bytes)
+}
+
+/// The thread around the state machine.
+struct Shell {
+    core: Core,
+    gate: Arc<Gate>,
+    commands: mpsc::Receiver<Command>,
+    waiters: Vec<Waiter>,
+    cells: Arc<StatusCells>,
+}
+
+/// Somebody who waits for a commit.
+struct Waiter {
+    reply: mpsc::SyncSender<Result<Position>>,
+    is_closing: bool,
+}
+
+impl Shell {
+    fn run(mut self) {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.command(command);
+            }
+            let now = self.gate.clock.now();
+            self.core.turn(now);
+            self.cells.update(&self.core, now);
+            if self.answer() {
+                break;
+            }
+            if let Err(e) = self.sleep() {
+                self.core.give_up_volume(&e.to_string());
+                self.answer();
+                break;
+            }
+        }
+        // Acquire loads in producers pair with this: they see that nobody takes frames any more.
+        self.gate.is_failed.store(true, Ordering::Release);
+        self.core.producers.iter().for_each(ProducerEnd::refuse);
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Add(end) => self.core.producers.push(end),
+            Command::Commit(reply) => {
+                self.core.collect();
+                self.core.begin_commit_for_waiter();
+                self.waiters.push(Waiter {
+                    reply,
+                    is_closing: false,
+                });
+            }
+            Command::Close(reply) => {
+                self.gate.is_failed.store(true, Ordering::Release);
+                self.core.collect();
+                self.core.begin_close();
+                self.waiters.push(Waiter {
+                    reply,
+                    is_closing: true,
+                });
+            }
+        }
+    }
+
+    /// Answers those whose commit is done; says whether the thread is to end.
+    fn answer(&mut self) -> bool {
+        let failed = self.core.phase == Phase::Failed;
+        let (is_committed, is_closed) = (self.core.waiter_is_served(), self.core.is_closed());
+        let position = self.core.durable;
+        let mut is_over = false;
+        self.waiters.retain(|waiter| {
+            let is_done = if waiter.is_closing {
+                is_closed
+            } else {
+                is_committed
+            };
+            if !is_done && !failed {
+                return true;
+            }
+            let result = if failed {
+                Err(volume_failed())
+            } else {
+                Ok(position)
+            };
+            let _ = waiter.reply.send(result);
+            is_over |= waiter.is_closing;
+            false
+        });
+        is_over
+    }
+
+    fn sleep(&mut self) -> Result<()> {
+        let now = self.gate.clock.now();
+        self.core.device.prepare_wait();
+        if self.core.has_work() {
+            self.core.device.cancel_wait();
+            return Ok(());
+        }
+        // A command that came since was told to the waker, which ends the wait.
+        let sleep_us = self.core.sleep_us(now);
+        self.core.wait(sleep_us)
+    }
+}
+
+fn volume_failed() -> Error {
+    Error::new(
+        ErrorKind::Failed,
+        "the volume has failed before everything was committed",
+    )
+    .with_remedy("Its log says why; what was committed before can be read")
+}
+
+/// What the shell asks of the state machine for those who wait.
+impl Core {
+    /// A commit for somebody who waits for it: everything that was collected until now.
+    fn begin_commit_for_waiter(&mut self) {
+        self.begin_commit();
+        self.commit_target = None;
+        self.is_commit_awaited = true;
+    }
+
+    /// Whether the newest commit that somebody waits for is durable.
+    fn waiter_is_served(&mut self) -> bool {
+        let served = self.is_commit_awaited
+            && self
+                .commit_target
+                .is_some_and(|target| self.durable >= target);
+        self.is_commit_awaited &= !served;
+        served
+    }
+
+    fn begin_close(&mut self) {
+        self.is_closing = true;
+        self.begin_commit();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closing && self.block.is_none() && self.is_committed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

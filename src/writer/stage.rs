@@ -1,0 +1,257 @@
+//! Which pending frames go into the next run: pure decisions.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::base::geometry::Sequence;
+use crate::base::sync::Arc;
+use crate::block::chunk::{
+    CHUNK_HEADER_LEN, MAX_CHUNK_ENTRIES, MAX_CHUNK_LEN, MAX_FRAME_OVERHEAD_LEN, PendingFrame,
+};
+use crate::block::index::IndexBuilder;
+use crate::block::record::Record;
+use crate::block::run::{DIRECTORY_ENTRY_LEN, MAX_RUN_CHUNKS, RUN_HEADER_LEN};
+use crate::block::{CHUNK_ALIGN, DecodeStart};
+use crate::frame::StreamId;
+
+use super::quota::Quota;
+
+/// A time step within a chunk that begins a new chunk, in microseconds: the index would claim the
+/// time between as recorded.
+const TIME_STEP_US: u64 = 2_000_000;
+/// The most frames of a chunk, so that its entries fit however many escapes they need.
+const MAX_CHUNK_FRAMES: usize = MAX_CHUNK_ENTRIES / 4 - 1;
+
+/// A stream as the writer's thread knows it.
+#[derive(Debug)]
+pub struct Stream {
+    /// Its number.
+    pub id: StreamId,
+    /// Frames that wait to be packed.
+    pub pending: VecDeque<PendingFrame>,
+    /// The setup in force behind what was packed, as a record.
+    pub setup: Bytes,
+    /// Its newest key frame that was packed.
+    pub last_key: Option<DecodeStart>,
+    /// The newest block that holds it; 0 for none.
+    pub last_sequence: Sequence,
+    /// Given back when frames are durable.
+    pub quota: Arc<Quota>,
+}
+
+/// A chunk of the next run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedChunk {
+    /// The stream's dense number.
+    pub dense: u32,
+    /// How many of its pending frames, from the oldest on.
+    pub count: usize,
+    /// Whether its setup is repeated before them, because the block does not hold the stream yet.
+    pub with_setup: bool,
+}
+
+/// What fits into a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Frames are taken until the run is about this long, in bytes.
+    pub target_len: usize,
+    /// The run and what it adds to the index may not be longer than this together, in bytes.
+    pub block_len: usize,
+}
+
+/// Pending frames of all streams, and the order in which they are packed.
+#[derive(Debug, Default)]
+pub struct Stage {
+    /// All streams, by dense number.
+    pub streams: Vec<Stream>,
+    /// Dense numbers of the streams with pending frames: those that waited longest first.
+    waiting: VecDeque<u32>,
+    pending_len: usize,
+}
+
+impl Stage {
+    /// Bytes that wait to be packed.
+    pub fn pending_len(&self) -> usize {
+        self.pending_len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The pending frame that is packed next.
+    pub fn oldest(&self) -> Option<&PendingFrame> {
+        let first = self.waiting.front()?;
+        self.streams.get(*first as usize)?.pending.front()
+    }
+
+    /// Adds a frame of stream number `dense`; frames of unknown streams are not taken.
+    pub fn push(&mut self, dense: u32, frame: PendingFrame) {
+        let Some(stream) = self.streams.get_mut(dense as usize) else {
+            return;
+        };
+        if stream.pending.is_empty() {
+            self.waiting.push_back(dense);
+        }
+        self.pending_len += cost(&frame);
+        stream.pending.push_back(frame);
+    }
+
+    /// Puts a frame that was packed in vain back before all pending ones of its stream.
+    pub fn push_back_front(&mut self, dense: u32, frame: PendingFrame) {
+        let Some(stream) = self.streams.get_mut(dense as usize) else {
+            return;
+        };
+        if stream.pending.is_empty() {
+            self.waiting.push_front(dense);
+        }
+        self.pending_len += cost(&frame);
+        stream.pending.push_front(frame);
+    }
+
+    /// Decides on the chunks of the next run and puts them into `plan`, which stays empty when not
+    /// even one frame fits. `holds` says whether the open block holds a stream already. Returns
+    /// an upper bound of the run's length in bytes.
+    pub fn plan(
+        &self,
+        room: Room,
+        holds: impl Fn(u32) -> bool,
+        plan: &mut Vec<PlannedChunk>,
+    ) -> usize {
+        plan.clear();
+        let mut total = Total {
+            run_len: RUN_HEADER_LEN + CHUNK_ALIGN,
+            index_len: 0,
+            room,
+        };
+        for dense in &self.waiting {
+            let Some(stream) = self.streams.get(*dense as usize) else {
+                continue;
+            };
+            let mut with_setup = !holds(*dense) && !begins_with_setup(stream);
+            let mut from = 0;
+            while from < stream.pending.len() && plan.len() < MAX_RUN_CHUNKS {
+                let frames = stream.pending.range(from..);
+                let extra = if with_setup { stream.setup.len() } else { 0 };
+                let count = total.take_chunk(frames, extra, with_setup, plan.is_empty());
+                if count == 0 {
+                    return total.run_len;
+                }
+                plan.push(PlannedChunk {
+                    dense: *dense,
+                    count,
+                    with_setup,
+                });
+                (from, with_setup) = (from + count, false);
+            }
+        }
+        total.run_len
+    }
+
+    /// Moves the frames of a planned chunk to the end of `to`.
+    pub fn take(&mut self, chunk: &PlannedChunk, to: &mut Vec<PendingFrame>) {
+        let Some(stream) = self.streams.get_mut(chunk.dense as usize) else {
+            return;
+        };
+        for frame in stream
+            .pending
+            .drain(..chunk.count.min(stream.pending.len()))
+        {
+            self.pending_len -= cost(&frame);
+            to.push(frame);
+        }
+        if stream.pending.is_empty() {
+            // A plan takes from the front, so the stream is found at once.
+            if let Some(at) = self.waiting.iter().position(|dense| *dense == chunk.dense) {
+                self.waiting.remove(at);
+            }
+        }
+    }
+}
+
+/// What a frame counts for in the stage, in bytes.
+fn cost(frame: &PendingFrame) -> usize {
+    frame.payload.len() + MAX_FRAME_OVERHEAD_LEN
+}
+
+fn begins_with_setup(stream: &Stream) -> bool {
+    let first = stream.pending.front();
+    first.is_some_and(|frame| frame.record && Record::is_setup(&frame.payload))
+        || stream.setup.is_empty()
+}
+
+struct Total {
+    run_len: usize,
+    index_len: usize,
+    room: Room,
+}
+
+impl Total {
+    /// How many of `frames` make the next chunk; 0 when the run is full. The first chunk of a run
+    /// takes one frame however long it is, as long as the block has room for it.
+    fn take_chunk<'f>(
+        &mut self,
+        frames: impl Iterator<Item = &'f PendingFrame>,
+        extra_len: usize,
+        with_setup: bool,
+        is_first: bool,
+    ) -> usize {
+        let head = CHUNK_HEADER_LEN + DIRECTORY_ENTRY_LEN + 2 * CHUNK_ALIGN;
+        let setup = if with_setup {
+            extra_len + MAX_FRAME_OVERHEAD_LEN
+        } else {
+            0
+        };
+        let mut chunk_len = head + setup;
+        let mut index_len = IndexBuilder::max_growth(extra_len);
+        let (mut count, mut has_frames, mut last_time) = (0, false, None);
+        for frame in frames {
+            let step =
+                last_time.is_some_and(|last: i64| last.abs_diff(frame.time.0) > TIME_STEP_US);
+            if count >= MAX_CHUNK_FRAMES || has_frames && (frame.record || step) {
+                break;
+            }
+            let frame_len = cost(frame);
+            let records = if frame.record {
+                IndexBuilder::max_growth(frame.payload.len())
+            } else {
+                0
+            };
+            let run_len = self.run_len + chunk_len + frame_len;
+            let full = run_len + self.index_len + index_len + records > self.room.block_len;
+            let enough = run_len > self.room.target_len || chunk_len + frame_len > MAX_CHUNK_LEN;
+            let must = is_first && count == 0;
+            if full || enough && !must {
+                break;
+            }
+            chunk_len += frame_len;
+            index_len += records;
+            count += 1;
+            if !frame.record {
+                (has_frames, last_time) = (true, Some(frame.time.0));
+            }
+        }
+        if count > 0 {
+            self.run_len += chunk_len;
+            self.index_len += index_len;
+        }
+        count
+    }
+}
+
+impl Stage {
+    /// Takes everything that waits, stream by stream.
+    pub fn clear(&mut self) -> Vec<(u32, PendingFrame)> {
+        let mut all = Vec::new();
+        for dense in self.waiting.drain(..) {
+            let Some(stream) = self.streams.get_mut(dense as usize) else {
+                continue;
+            };
+            all.extend(stream.pending.drain(..).map(|frame| (dense, frame)));
+        }
+        self.pending_len = 0;
+        all
+    }
+}
