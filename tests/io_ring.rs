@@ -1,11 +1,12 @@
-//! The io_uring device on a real file: what it writes and reads is compared with a plain model and
+//! The `io_uring` device on a real file: what it writes and reads is compared with a plain model and
 //! with what the standard library sees.
 #![cfg(not(camring_loom))]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a panic is how a test fails; seeds are printed"
+    clippy::cast_possible_truncation,
+    reason = "a panic is how a test fails; seeds are printed; small numbers are cast"
 )]
 
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ impl Random {
 
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_ne_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
         }
     }
 }
@@ -343,7 +344,7 @@ fn a_wake_up_from_another_thread_ends_the_wait() {
     let (to_waker, turns) = mpsc::channel::<()>();
     let (work, queue) = mpsc::channel();
     let helper = std::thread::spawn(move || {
-        for _ in turns {
+        for () in turns {
             work.send(Instant::now()).unwrap();
             waker.wake();
         }

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a panic is how a test fails; seeds are printed"
+    clippy::cast_possible_truncation,
+    reason = "a panic is how a test fails; seeds are printed; small numbers are cast"
 )]
 
 use std::collections::BTreeMap;

@@ -333,7 +333,11 @@ impl AsRef<[u8]> for Prefix {
 }
 
 #[cfg(all(test, not(camring_loom)))]
-#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 mod tests {
     use super::*;
 

@@ -4,7 +4,7 @@
 //! value and come back with the completion, so the kernel owns them while it uses them. What the
 //! bytes mean is `block`'s business.
 //!
-//! Two devices exist: [`ring::RingDevice`] on io_uring, and [`sim::SimDevice`], a simulated disk
+//! Two devices exist: [`ring::RingDevice`] on `io_uring`, and [`sim::SimDevice`], a simulated disk
 //! that loses, tears and reorders what was not flushed.
 
 pub mod align;

@@ -53,6 +53,10 @@ impl SleepFlag {
     }
 }
 
+/// What is added to an eventfd, as the kernel wants it: in the machine's own byte order.
+#[expect(clippy::host_endian_bytes, reason = "it never leaves the machine")]
+const ONE: [u8; 8] = 1u64.to_ne_bytes();
+
 /// Wakes the thread that drives a device. Clones wake the same one.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Shared>);
@@ -107,7 +111,7 @@ impl Waker {
         match &self.0.bell {
             // Fails, or blocks, only when 2^64 wake-ups are pending; the sleeper takes them all
             // at once.
-            Bell::Event(event) => rustix::io::write(event, &1u64.to_ne_bytes()).is_ok(),
+            Bell::Event(event) => rustix::io::write(event, &ONE).is_ok(),
             Bell::Thread(unparker) => {
                 unparker.unpark();
                 true
@@ -154,6 +158,6 @@ mod tests {
         waker.wake();
         let mut count = [0; 8];
         rustix::io::read(waker.event().unwrap(), &mut count).unwrap();
-        assert_eq!(u64::from_ne_bytes(count), 1);
+        assert_eq!(count, ONE);
     }
 }

@@ -11,7 +11,7 @@ use crate::base::sync::Arc;
 /// Length of a page in bytes: the unit that is shared or copied.
 pub(super) const PAGE_LEN: usize = 4096;
 /// Pages of a leaf, so that cloning an image of a gibibyte touches 4,096 counters at most.
-const LEAF_PAGE_COUNT: u64 = 64;
+const LEAF_PAGE_COUNT: usize = 64;
 
 /// One page.
 pub(super) type Page = [u8; PAGE_LEN];
@@ -20,7 +20,7 @@ pub(super) type Page = [u8; PAGE_LEN];
 pub(super) type SharedPage = Arc<Page>;
 
 #[derive(Clone)]
-struct Leaf([Option<SharedPage>; LEAF_PAGE_COUNT as usize]);
+struct Leaf([Option<SharedPage>; LEAF_PAGE_COUNT]);
 
 /// What a disk holds, or held at some moment.
 #[derive(Clone)]
@@ -105,26 +105,18 @@ impl Image {
     }
 
     fn drop_pages_from(&mut self, index: u64) {
-        let whole = self.leaves.split_off(&index.div_ceil(LEAF_PAGE_COUNT));
-        drop(whole);
-        let first = usize::try_from(index % LEAF_PAGE_COUNT).unwrap_or(0);
-        if first == 0 {
-            return;
-        }
-        if let Some(leaf) = self.leaves.get_mut(&(index / LEAF_PAGE_COUNT)) {
-            Arc::make_mut(leaf)
-                .0
-                .iter_mut()
-                .skip(first)
-                .for_each(|page| *page = None);
+        let (leaf, first) = split(index, LEAF_PAGE_COUNT);
+        self.leaves.split_off(&(leaf + 1));
+        if let Some(leaf) = self.leaves.get_mut(&leaf) {
+            let pages = Arc::make_mut(leaf).0.iter_mut();
+            pages.skip(first).for_each(|page| *page = None);
         }
     }
 
     /// Page `index`, if it was ever written.
     pub(super) fn page(&self, index: u64) -> Option<&SharedPage> {
-        let leaf = self.leaves.get(&(index / LEAF_PAGE_COUNT))?;
-        let place = usize::try_from(index % LEAF_PAGE_COUNT).ok()?;
-        leaf.0.get(place)?.as_ref()
+        let (leaf, place) = split(index, LEAF_PAGE_COUNT);
+        self.leaves.get(&leaf)?.0.get(place)?.as_ref()
     }
 
     /// Replaces page `index`.
@@ -133,15 +125,11 @@ impl Image {
     }
 
     fn place(&mut self, index: u64) -> &mut Option<SharedPage> {
-        let leaf = self
-            .leaves
-            .entry(index / LEAF_PAGE_COUNT)
-            .or_insert_with(|| Arc::new(Leaf([const { None }; LEAF_PAGE_COUNT as usize])));
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "a remainder of the leaf's page count is below it"
-        )]
-        &mut Arc::make_mut(leaf).0[(index % LEAF_PAGE_COUNT) as usize]
+        let (leaf, place) = split(index, LEAF_PAGE_COUNT);
+        let empty = || Arc::new(Leaf([const { None }; LEAF_PAGE_COUNT]));
+        let leaf = self.leaves.entry(leaf).or_insert_with(empty);
+        #[expect(clippy::indexing_slicing, reason = "`split` keeps it below the count")]
+        &mut Arc::make_mut(leaf).0[place]
     }
 }
 
@@ -150,8 +138,8 @@ impl PartialEq for Image {
         let is_zero =
             |page: Option<&SharedPage>| page.is_none_or(|page| page.iter().all(|&b| b == 0));
         let leaf_indices = || self.leaves.keys().chain(other.leaves.keys());
-        let first_pages = leaf_indices().map(|leaf| leaf * LEAF_PAGE_COUNT);
-        let mut pages = first_pages.flat_map(|first| first..first + LEAF_PAGE_COUNT);
+        let page_count = LEAF_PAGE_COUNT as u64;
+        let mut pages = leaf_indices().flat_map(|leaf| leaf * page_count..(leaf + 1) * page_count);
         self.len == other.len
             && pages.all(|index| match (self.page(index), other.page(index)) {
                 (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
@@ -171,7 +159,7 @@ fn pages_of(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, usize, &[u8
     let mut rest = bytes;
     let mut at = offset;
     std::iter::from_fn(move || {
-        let (index, start) = place_of(at);
+        let (index, start) = split(at, PAGE_LEN);
         let (part, later) = rest.split_at(rest.len().min(PAGE_LEN - start));
         rest = later;
         at += part.len() as u64;
@@ -183,7 +171,7 @@ fn pages_of_mut(offset: u64, bytes: &mut [u8]) -> impl Iterator<Item = (u64, usi
     let mut rest = bytes;
     let mut at = offset;
     std::iter::from_fn(move || {
-        let (index, start) = place_of(at);
+        let (index, start) = split(at, PAGE_LEN);
         let all = std::mem::take(&mut rest);
         let (part, later) = all.split_at_mut(all.len().min(PAGE_LEN - start));
         rest = later;
@@ -192,9 +180,10 @@ fn pages_of_mut(offset: u64, bytes: &mut [u8]) -> impl Iterator<Item = (u64, usi
     })
 }
 
-fn place_of(offset: u64) -> (u64, usize) {
-    let page_len = PAGE_LEN as u64;
-    (offset / page_len, (offset % page_len) as usize)
+/// `number` as a multiple of `len` and a rest below it.
+fn split(number: u64, len: usize) -> (u64, usize) {
+    let rest = usize::try_from(number % len as u64).unwrap_or(0);
+    (number / len as u64, rest)
 }
 
 #[cfg(test)]
@@ -231,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_image_that_is_cut_and_made_longer_has_zeroes_there() {
-        let mut image = Image::from_bytes(&[1; 1 << 20]);
+        let mut image = Image::from_bytes(&vec![1; 1 << 20]);
         image.set_len(300_001);
         image.write(300_000, &[2, 2]);
         image.set_len(1 << 20);

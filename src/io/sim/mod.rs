@@ -209,9 +209,10 @@ impl SimDevice {
         if self.under_way.is_empty() || disk.is_stalled {
             return false;
         }
-        let index = match disk.options.reorders {
-            true => disk.random.index(self.under_way.len()),
-            false => 0,
+        let index = if disk.options.reorders {
+            disk.random.index(self.under_way.len())
+        } else {
+            0
         };
         let (mut request, ticket) = self.under_way.remove(index);
         let result = match &ticket {

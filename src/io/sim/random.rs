@@ -1,6 +1,6 @@
 //! The simulated disk's source of chance: the same seed, the same course of events.
 
-/// SplitMix64: small, fast, and good enough to choose what goes wrong.
+/// `SplitMix64`: small, fast, and good enough to choose what goes wrong.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -24,7 +24,8 @@ impl Random {
 
     /// The same for an index.
     pub(super) fn index(&mut self, end: usize) -> usize {
-        self.below(end as u64) as usize
+        // Below `end`, so it fits.
+        usize::try_from(self.below(end as u64)).unwrap_or(0)
     }
 
     /// True `count` times out of `of`.
