@@ -12,7 +12,6 @@ pub mod buffer;
 pub mod direct;
 pub mod queue;
 pub mod ring;
-#[cfg(not(camring_loom))]
 pub mod sim;
 mod transfer;
 pub mod wake;

@@ -33,15 +33,16 @@ impl SleepFlag {
     /// Says that the calling thread is about to sleep. It must look at its queues after this and
     /// before it sleeps.
     pub fn prepare(&self) {
-        self.0.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `take`: the store above comes before the look at the queues.
+        // All changes of the flag are read-modify-writes in Acquire and Release: one order of
+        // them, and each sees the one before. They happen only around a sleep.
+        self.0.swap(true, Ordering::AcqRel);
+        // Pairs with the fence in `take`: the change comes before the look at the queues.
         fence(Ordering::SeqCst);
     }
 
     /// Says that the thread is awake again.
     pub fn cancel(&self) {
-        // Relaxed: a waker that still sees the old value rings once too often, which is harmless.
-        self.0.store(false, Ordering::Relaxed);
+        self.0.swap(false, Ordering::AcqRel);
     }
 
     /// Whether the thread must be woken; `true` to one caller only. The caller has put its work
@@ -49,7 +50,7 @@ impl SleepFlag {
     pub fn take(&self) -> bool {
         // Pairs with the fence in `prepare`: the work is visible before the look at the flag.
         fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
     }
 }
 
