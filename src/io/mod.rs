@@ -8,6 +8,8 @@
 //! that loses, tears and reorders what was not flushed.
 
 pub mod align;
+#[cfg(feature = "blkid")]
+pub mod blkid;
 pub mod buffer;
 pub mod direct;
 pub mod queue;
