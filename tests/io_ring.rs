@@ -428,3 +428,45 @@ fn the_kernel_gives_what_it_has() {
     assert!(features.registered_file);
     assert_eq!(features.piece_len, 1 << 20);
 }
+
+/// Registered buffers count as locked memory, of which a process without privileges has little.
+#[test]
+fn without_locked_memory_the_device_works_all_the_same() {
+    let name = "without_locked_memory_the_device_works_all_the_same";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    if std::env::var_os("CAMRING_TEST_UNPRIVILEGED").is_none() {
+        // No limit counts for root.
+        let status = std::process::Command::new("setpriv")
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "prlimit",
+            ])
+            .arg("--memlock=65536")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("CAMRING_TEST_UNPRIVILEGED", "1")
+            .output();
+        match status {
+            Ok(output) if output.status.success() => {}
+            Ok(output) if output.status.code() == Some(101) => {
+                panic!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+            other => eprintln!("SKIP {name}: cannot drop privileges ({other:?})"),
+        }
+        return;
+    }
+    create_data(&path, 8 << 20, &mut |_, _| {}).unwrap();
+    let pool = BufferPool::new(2, 2 << 20).unwrap();
+    let mut device = ring(&path, &pool, RingOptions::default());
+    assert!(!device.features().registered_buffers, "{device:?}");
+    let mut buffer = pool.take().unwrap();
+    buffer.fill(0xa5);
+    device.submit(request(1, Op::Write, 0, 2 << 20, buffer));
+    device.wait(None).unwrap();
+    device.reap().unwrap().result.unwrap();
+    let content = std::fs::read(&path).unwrap();
+    assert!(content[..2 << 20].iter().all(|&byte| byte == 0xa5));
+}

@@ -327,8 +327,7 @@ impl RingDevice {
             if timeout == Some(Duration::ZERO) {
                 // Completions may wait for the kernel to be asked.
                 self.enter(0, None)?;
-                self.collect();
-                return Ok(());
+                return self.pump();
             }
             self.enter(1, timeout)?;
             self.collect();
