@@ -1,11 +1,12 @@
-//! The io_uring device on a real file: what it writes and reads is compared with a plain model and
+//! The `io_uring` device on a real file: what it writes and reads is compared with a plain model and
 //! with what the standard library sees.
 #![cfg(not(camring_loom))]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
-    reason = "a panic is how a test fails; seeds are printed"
+    clippy::cast_possible_truncation,
+    reason = "a panic is how a test fails; seeds are printed; small numbers are cast"
 )]
 
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ impl Random {
 
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_ne_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
         }
     }
 }
@@ -343,7 +344,7 @@ fn a_wake_up_from_another_thread_ends_the_wait() {
     let (to_waker, turns) = mpsc::channel::<()>();
     let (work, queue) = mpsc::channel();
     let helper = std::thread::spawn(move || {
-        for _ in turns {
+        for () in turns {
             work.send(Instant::now()).unwrap();
             waker.wake();
         }
@@ -426,4 +427,46 @@ fn the_kernel_gives_what_it_has() {
     eprintln!("{features:?}");
     assert!(features.registered_file);
     assert_eq!(features.piece_len, 1 << 20);
+}
+
+/// Registered buffers count as locked memory, of which a process without privileges has little.
+#[test]
+fn without_locked_memory_the_device_works_all_the_same() {
+    let name = "without_locked_memory_the_device_works_all_the_same";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    if std::env::var_os("CAMRING_TEST_UNPRIVILEGED").is_none() {
+        // No limit counts for root.
+        let status = std::process::Command::new("setpriv")
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "prlimit",
+            ])
+            .arg("--memlock=65536")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("CAMRING_TEST_UNPRIVILEGED", "1")
+            .output();
+        match status {
+            Ok(output) if output.status.success() => {}
+            Ok(output) if output.status.code() == Some(101) => {
+                panic!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+            other => eprintln!("SKIP {name}: cannot drop privileges ({other:?})"),
+        }
+        return;
+    }
+    create_data(&path, 8 << 20, &mut |_, _| {}).unwrap();
+    let pool = BufferPool::new(2, 2 << 20).unwrap();
+    let mut device = ring(&path, &pool, RingOptions::default());
+    assert!(!device.features().registered_buffers, "{device:?}");
+    let mut buffer = pool.take().unwrap();
+    buffer.fill(0xa5);
+    device.submit(request(1, Op::Write, 0, 2 << 20, buffer));
+    device.wait(None).unwrap();
+    device.reap().unwrap().result.unwrap();
+    let content = std::fs::read(&path).unwrap();
+    assert!(content[..2 << 20].iter().all(|&byte| byte == 0xa5));
 }

@@ -4,51 +4,65 @@
 //! run the code that ships. Nothing else in the crate imports them from `std`. Locks that never
 //! meet a hot path (the control socket's) are `std`'s own and are not modelled.
 
+// Loom's own `Arc` lacks half of what std's can do, and its counting is not ours to model.
+pub use std::sync::Arc;
+
 #[cfg(not(camring_loom))]
 pub use std::sync::{
-    Arc, OnceLock,
+    OnceLock,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 #[cfg(camring_loom)]
-pub use loom::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
-};
+pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Loom has no `OnceLock`; a mutex has the same meaning, and the same synchronisation.
+/// Loom has no `OnceLock`: this is std's, behind a flag that loom knows, with the orderings that
+/// std promises.
 #[cfg(camring_loom)]
 #[derive(Debug)]
-pub struct OnceLock<T>(loom::sync::Mutex<Option<&'static T>>);
+pub struct OnceLock<T> {
+    is_set: AtomicBool,
+    value: std::sync::OnceLock<T>,
+}
 
 #[cfg(camring_loom)]
 impl<T> OnceLock<T> {
     /// An empty cell.
-    #[allow(
-        clippy::new_without_default,
-        reason = "the twin of std's, for models only"
-    )]
     pub fn new() -> Self {
-        Self(loom::sync::Mutex::new(None))
+        Self {
+            is_set: AtomicBool::new(false),
+            value: std::sync::OnceLock::new(),
+        }
     }
 
     /// The value, once it is set.
     pub fn get(&self) -> Option<&T> {
-        *self.0.lock().unwrap()
+        self.is_set
+            .load(Ordering::Acquire)
+            .then(|| self.value.get())?
     }
 
-    /// Sets the value; leaks it, which a model can afford.
+    /// Sets the value.
     ///
     /// # Errors
     ///
     /// The value, if the cell holds one already.
     pub fn set(&self, value: T) -> Result<(), T> {
-        let mut cell = self.0.lock().unwrap();
-        if cell.is_some() {
-            return Err(value);
-        }
-        *cell = Some(Box::leak(Box::new(value)));
+        self.value.set(value)?;
+        self.is_set.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// The value, if there is one.
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+}
+
+#[cfg(camring_loom)]
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -42,16 +42,20 @@ impl FreeFlags {
     /// Takes a free index, or `None` when there is none.
     pub fn take(&self) -> Option<usize> {
         self.0.iter().position(|free| {
-            // The load spares the cache line of a taken flag. The swap decides, and its Acquire
-            // pairs with the Release of `give`: what the last owner wrote is visible to the next.
-            free.load(Ordering::Relaxed) && free.swap(false, Ordering::Acquire)
+            // The load spares the cache line of a taken flag. The exchange decides, and its
+            // Acquire pairs with the Release of `give`: what the last owner wrote is visible to
+            // the next.
+            free.load(Ordering::Relaxed)
+                && free
+                    .compare_exchange(true, false, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
         })
     }
 
     /// Makes `index`, which the caller has taken, free again.
     pub fn give(&self, index: usize) {
         if let Some(free) = self.0.get(index) {
-            // Pairs with the swap of `take`.
+            // Pairs with the exchange of `take`.
             free.store(true, Ordering::Release);
         }
     }
@@ -333,7 +337,11 @@ impl AsRef<[u8]> for Prefix {
 }
 
 #[cfg(all(test, not(camring_loom)))]
-#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 mod tests {
     use super::*;
 

@@ -4,10 +4,12 @@
 //! value and come back with the completion, so the kernel owns them while it uses them. What the
 //! bytes mean is `block`'s business.
 //!
-//! Two devices exist: [`ring::RingDevice`] on io_uring, and [`sim::SimDevice`], a simulated disk
+//! Two devices exist: [`ring::RingDevice`] on `io_uring`, and [`sim::SimDevice`], a simulated disk
 //! that loses, tears and reorders what was not flushed.
 
 pub mod align;
+#[cfg(feature = "blkid")]
+pub mod blkid;
 pub mod buffer;
 pub mod direct;
 pub mod queue;

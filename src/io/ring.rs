@@ -1,4 +1,4 @@
-//! The device on io_uring.
+//! The device on `io_uring`.
 //!
 //! One thread drives a [`RingDevice`]: the first call of [`submit`](Device::submit),
 //! [`reap`](Device::reap) or [`wait`](Device::wait) binds it to its thread. Until then it may be
@@ -46,6 +46,8 @@ const DATA: Fixed = Fixed(0);
 const EVENT: Fixed = Fixed(1);
 /// The mark of the read of the waker's eventfd; pieces have small marks.
 const WAKE_MARK: u64 = u64::MAX;
+/// What a read of an eventfd returns, in bytes.
+const EVENT_LEN: u32 = 8;
 /// The most buffers that the kernel registers.
 const REGISTERED_COUNT_MAX: usize = 1 << 14;
 
@@ -70,6 +72,10 @@ impl Default for RingOptions {
 
 /// What a [`RingDevice`] has got from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a list of what is there and what is not"
+)]
 pub struct RingFeatures {
     /// Completions are handled only when the device asks for them (Linux 6.1).
     pub defer_taskrun: bool,
@@ -87,7 +93,7 @@ pub struct RingFeatures {
     pub piece_len: usize,
 }
 
-/// A file or block device behind an io_uring of its own.
+/// A file or block device behind an `io_uring` of its own.
 pub struct RingDevice {
     ring: IoUring,
     /// Released by hand, when the kernel is done with it.
@@ -117,12 +123,13 @@ impl RingDevice {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) when the kernel has no io_uring or forbids it to
+    /// [`Unsupported`](ErrorKind::Unsupported) when the kernel has no `io_uring` or forbids it to
     /// this process, [`Io`](ErrorKind::Io) when it lacks memory or descriptors.
     pub fn new(file: DataFile, pool: &BufferPool, options: RingOptions) -> Result<Self> {
-        let (ring, is_modern) = build_ring()?;
+        let (ring, setup) = build_ring()?;
+        let is_deferred = setup == Setup::Deferred;
         let waker = Waker::with_event()?;
-        let wake_buffer = Buffer::allocate(size_of::<u64>())?;
+        let wake_buffer = Buffer::allocate(EVENT_LEN as usize)?;
         let event = waker.event().map_or(-1, |event| event.as_raw_fd());
         ring.submitter()
             .register_files(&[file.as_fd().as_raw_fd(), event])
@@ -130,8 +137,8 @@ impl RingDevice {
         let registered_buffers = options.register_buffers && register_buffers(&ring, pool);
         let piece_len = file.piece_len(pool.is_huge());
         let features = RingFeatures {
-            defer_taskrun: is_modern,
-            single_issuer: is_modern,
+            defer_taskrun: is_deferred,
+            single_issuer: is_deferred,
             registered_file: true,
             registered_buffers,
             huge_pages: pool.is_huge(),
@@ -155,7 +162,7 @@ impl RingDevice {
             features,
             waker,
             kernel_count: 0,
-            is_enabled: !is_modern,
+            is_enabled: !is_deferred,
             is_wake_armed: false,
             is_woken: false,
         })
@@ -244,8 +251,7 @@ impl RingDevice {
             return;
         }
         let start = self.lent.wake_buffer.start().as_ptr();
-        let len = size_of::<u64>() as u32;
-        let entry = opcode::Read::new(EVENT, start, len)
+        let entry = opcode::Read::new(EVENT, start, EVENT_LEN)
             .build()
             .user_data(WAKE_MARK);
         // SAFETY: the entry names the first 8 bytes of `wake_buffer`, which is a page long, is
@@ -321,8 +327,7 @@ impl RingDevice {
             if timeout == Some(Duration::ZERO) {
                 // Completions may wait for the kernel to be asked.
                 self.enter(0, None)?;
-                self.collect();
-                return Ok(());
+                return self.pump();
             }
             self.enter(1, timeout)?;
             self.collect();
@@ -374,12 +379,12 @@ impl Device for RingDevice {
         self.waker.flag().cancel();
         self.is_woken = false;
         waited.map_err(|error| {
-            let is_other_thread = error.raw_os_error() == Some(Errno::EXIST.raw_os_error());
+            let is_other_thread = Errno::from_io_error(&error) == Some(Errno::EXIST);
             let error = Error::io("wait for the device", error).at(self.lent.file.path().display());
-            match is_other_thread {
-                true => error.with_remedy("Drive the device from the thread that used it first"),
-                false => error,
+            if is_other_thread {
+                return error.with_remedy("Drive the device from the thread that used it first");
             }
+            error
         })
     }
 
@@ -429,29 +434,43 @@ impl fmt::Debug for RingDevice {
     }
 }
 
-/// Makes a ring with the best setup that the kernel knows; returns whether that is the modern one,
-/// which starts disabled so that the thread that enables it becomes its owner.
-fn build_ring() -> Result<(IoUring, bool)> {
-    let modern = |builder: &mut io_uring::Builder| {
-        builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            .setup_r_disabled();
-    };
-    let cooperative = |builder: &mut io_uring::Builder| {
-        builder.setup_coop_taskrun().setup_taskrun_flag();
-    };
-    let setups: [(&dyn Fn(&mut io_uring::Builder), bool); 3] =
-        [(&modern, true), (&cooperative, false), (&|_| {}, false)];
-    let mut last = io::Error::from(Errno::INVAL);
-    for (setup, is_modern) in setups {
+/// How completions reach the thread that drives the ring, best first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setup {
+    /// Only when it asks, and it is the only one: Linux 6.1. The ring starts disabled, so that the
+    /// thread that enables it becomes its owner.
+    Deferred,
+    /// At any system call: Linux 5.19.
+    Cooperative,
+    /// By interrupting it.
+    Plain,
+}
+
+impl Setup {
+    fn build(self) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
         builder.dontfork().setup_cqsize(KERNEL_COUNT_MAX);
-        setup(&mut builder);
-        match builder.build(ENTRY_COUNT) {
-            Ok(ring) if ring.params().is_feature_ext_arg() => return Ok((ring, is_modern)),
-            Ok(_) => return Err(build_error(io::Error::from(Errno::NOSYS))),
+        match self {
+            Self::Deferred => builder
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_taskrun_flag()
+                .setup_r_disabled(),
+            Self::Cooperative => builder.setup_coop_taskrun().setup_taskrun_flag(),
+            Self::Plain => &mut builder,
+        };
+        builder.build(ENTRY_COUNT)
+    }
+}
+
+/// Makes a ring with the best setup that the kernel knows.
+fn build_ring() -> Result<(IoUring, Setup)> {
+    let mut last = io::Error::from(Errno::INVAL);
+    for setup in [Setup::Deferred, Setup::Cooperative, Setup::Plain] {
+        match setup.build() {
+            Ok(ring) if ring.params().is_feature_ext_arg() => return Ok((ring, setup)),
+            // Waiting with a timeout needs it (Linux 5.11).
+            Ok(_) => last = io::Error::from(Errno::NOSYS),
             Err(error) => last = error,
         }
         if Errno::from_io_error(&last) != Some(Errno::INVAL) {

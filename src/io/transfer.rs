@@ -92,7 +92,7 @@ impl Transfers {
 
     /// Takes `request` in; its pieces are due at once if it fits under the cap.
     pub(super) fn submit(&mut self, request: Request) {
-        if let Err(error) = self.check(&request) {
+        if let Err(error) = check(&request, self.limits.alignment, self.limits.device_len) {
             return self.done.push_back(Completion {
                 token: request.token,
                 result: Err(error),
@@ -105,23 +105,6 @@ impl Transfers {
         }
         self.waiting.push_back(request);
         self.admit();
-    }
-
-    /// A wrong request is the caller's mistake, but it must not reach the device.
-    fn check(&self, request: &Request) -> io::Result<()> {
-        let limits = &self.limits;
-        let buffer_len = request.buffer.as_ref().map_or(0, |b| b.len());
-        let end = request.offset.checked_add(request.len as u64);
-        let fault = match request.op {
-            Op::Flush => return Ok(()),
-            _ if !limits.alignment.fits(request.offset, request.len) => "it is not aligned",
-            _ if request.len == 0 => "it is empty",
-            _ if request.len > buffer_len => "it is longer than its buffer",
-            Op::Write if end.is_none_or(|end| end > limits.device_len) => "it passes the end",
-            Op::Read | Op::Write => return Ok(()),
-        };
-        let message = format!("request {request:?} was not started: {fault}");
-        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     fn start_flush(&mut self, request: Request) {
@@ -258,6 +241,23 @@ impl Transfers {
     }
 }
 
+/// A wrong request is the caller's mistake, but it must not reach the device.
+pub(super) fn check(request: &Request, alignment: Alignment, device_len: u64) -> io::Result<()> {
+    let buffer_len = request.buffer.as_ref().map_or(0, |buffer| buffer.len());
+    let end = request.offset.checked_add(request.len as u64);
+    let fault = match request.op {
+        Op::Flush => return Ok(()),
+        _ if !alignment.fits(request.offset, request.len) => "it is not aligned",
+        _ if request.len == 0 => "it is empty",
+        _ if request.len > buffer_len => "it is longer than its buffer",
+        _ if end.is_none() => "there is no such offset",
+        Op::Write if end > Some(device_len) => "it passes the end",
+        Op::Read | Op::Write => return Ok(()),
+    };
+    let message = format!("request {request:?} was not started: {fault}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
 impl Part {
     /// Takes in what the kernel did; returns whether the piece is finished. If not, it stands for
     /// what is left to do.
@@ -340,7 +340,11 @@ impl<T> Slab<T> {
 }
 
 #[cfg(all(test, not(camring_loom)))]
-#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 mod tests {
     use super::*;
 

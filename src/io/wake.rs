@@ -33,15 +33,16 @@ impl SleepFlag {
     /// Says that the calling thread is about to sleep. It must look at its queues after this and
     /// before it sleeps.
     pub fn prepare(&self) {
-        self.0.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `take`: the store above comes before the look at the queues.
+        // All changes of the flag are read-modify-writes in Acquire and Release: one order of
+        // them, and each sees the one before. They happen only around a sleep.
+        self.0.swap(true, Ordering::AcqRel);
+        // Pairs with the fence in `take`: the change comes before the look at the queues.
         fence(Ordering::SeqCst);
     }
 
     /// Says that the thread is awake again.
     pub fn cancel(&self) {
-        // Relaxed: a waker that still sees the old value rings once too often, which is harmless.
-        self.0.store(false, Ordering::Relaxed);
+        self.0.swap(false, Ordering::AcqRel);
     }
 
     /// Whether the thread must be woken; `true` to one caller only. The caller has put its work
@@ -49,9 +50,13 @@ impl SleepFlag {
     pub fn take(&self) -> bool {
         // Pairs with the fence in `prepare`: the work is visible before the look at the flag.
         fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
     }
 }
+
+/// What is added to an eventfd, as the kernel wants it: in the machine's own byte order.
+#[expect(clippy::host_endian_bytes, reason = "it never leaves the machine")]
+const ONE: [u8; 8] = 1u64.to_ne_bytes();
 
 /// Wakes the thread that drives a device. Clones wake the same one.
 #[derive(Clone, Debug)]
@@ -107,7 +112,7 @@ impl Waker {
         match &self.0.bell {
             // Fails, or blocks, only when 2^64 wake-ups are pending; the sleeper takes them all
             // at once.
-            Bell::Event(event) => rustix::io::write(event, &1u64.to_ne_bytes()).is_ok(),
+            Bell::Event(event) => rustix::io::write(event, &ONE).is_ok(),
             Bell::Thread(unparker) => {
                 unparker.unpark();
                 true
@@ -154,6 +159,6 @@ mod tests {
         waker.wake();
         let mut count = [0; 8];
         rustix::io::read(waker.event().unwrap(), &mut count).unwrap();
-        assert_eq!(u64::from_ne_bytes(count), 1);
+        assert_eq!(count, ONE);
     }
 }
