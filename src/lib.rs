@@ -2,6 +2,8 @@
 //! pre-reserved file or a raw partition, and plays it back.
 
 pub mod base;
+#[cfg(feature = "export")]
+pub mod export;
 pub mod frame;
 pub mod io;
 
