@@ -2,9 +2,12 @@
 //! pre-reserved file or a raw partition, and plays it back.
 
 pub mod base;
+pub mod block;
 #[cfg(feature = "export")]
 pub mod export;
 pub mod frame;
 pub mod io;
+pub mod table;
+pub mod volume;
 
 pub use base::error::{Error, ErrorKind, Result};
