@@ -1,4 +1,5 @@
-//! Clips as ffmpeg sees them: frames, times and decoder configurations that our code had no part in.
+//! Clips as ffmpeg sees them: frames, times and decoder configurations in which our code had no
+//! part.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
