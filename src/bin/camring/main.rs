@@ -1,2 +1,12 @@
-//! The `camring` program.
+//! The `camring` program: a thin shell around the library's public interface.
+
+#![expect(
+    dead_code,
+    reason = "the commands come with the engine that they drive"
+)]
+
+mod error;
+mod size;
+mod time;
+
 fn main() {}
