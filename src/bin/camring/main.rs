@@ -5,7 +5,11 @@
     reason = "the commands come with the engine that they drive"
 )]
 
+mod args;
+#[cfg(feature = "rtsp")]
+mod credentials;
 mod error;
+mod output;
 mod size;
 mod time;
 
