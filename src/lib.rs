@@ -3,6 +3,8 @@
 
 pub mod base;
 pub mod block;
+#[cfg(feature = "export")]
+pub mod export;
 pub mod frame;
 pub mod io;
 pub mod table;

@@ -1,0 +1,378 @@
+//! The command line: what can be asked for, and how its words become values.
+//!
+//! What an argument means is checked here as far as the text alone says it; everything else is
+//! the command's business.
+
+#[cfg(feature = "rtsp")]
+pub(crate) mod camera;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use camring::base::time::Timestamp;
+use camring::frame::StreamId;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+#[cfg(feature = "rtsp")]
+use self::camera::Record;
+use crate::{size, time};
+
+/// Records video from many cameras into a ring on disk, and plays it back.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// When to use colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    /// Say more on stderr; twice for details.
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Say nothing on stderr but errors.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 no volume there, \
+11 locked by another process, 12 would destroy data (see --force), 130 interrupted.";
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Also into pipes and files.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+impl Color {
+    /// Makes it the choice of all output streams.
+    pub(crate) fn apply(self) {
+        let choice = match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a volume: a directory with a ring of blocks in it.
+    Create(Create),
+    /// Record cameras into a volume until stopped.
+    #[cfg(feature = "rtsp")]
+    Record(Record),
+    /// Show what a volume is: size, age, health, and how it is written.
+    Info(Read),
+    /// List the streams of a volume.
+    Streams(Read),
+    /// Show when each stream was recorded, and why it was not.
+    Timeline(Timeline),
+    /// List blocks.
+    Blocks(Blocks),
+    /// Show what is in blocks.
+    Dump(Dump),
+    /// Make the program that records commit all it has, now.
+    Commit(Commit),
+    /// Write a stretch of one stream into a Matroska file.
+    Export(Export),
+    /// Read everything, and check every checksum.
+    Verify(Read),
+    /// Make a volume's directory anew from its data alone.
+    Rebuild(Rebuild),
+    /// Try it all out with cameras that are not there.
+    Demo,
+}
+
+/// A volume, and how to print it.
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// How to print what was found.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Format {
+    /// Print one JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Makes a volume.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring create /var/lib/camring/house --size 500GiB
+  camring create ./try --blocks 16 --block-size 1MiB
+  camring create /var/lib/camring/yard --partition 0fc63daf-8483-4772-8e79-3d69d8477de4")]
+#[command(group(clap::ArgGroup::new("extent").required(true).multiple(false)))]
+pub(crate) struct Create {
+    /// The directory; it is made if it is not there.
+    pub(crate) dir: PathBuf,
+    /// How long the ring is, such as 10GiB.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, group = "extent")]
+    pub(crate) size: Option<u64>,
+    /// How many blocks the ring has, at least 16.
+    #[arg(long, value_name = "N", group = "extent")]
+    pub(crate) blocks: Option<u64>,
+    /// Use the whole partition with this PARTUUID instead of a file.
+    #[arg(long, value_name = "PARTUUID", group = "extent")]
+    pub(crate) partition: Option<String>,
+    /// How long a block is, such as 16MiB; by default it suits the size.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) block_size: Option<u64>,
+    /// Destroy what is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// The times of streams.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring timeline ./house
+  camring timeline ./house --stream door --from 'yesterday 18:00' --to 'today 08:00'")]
+pub(crate) struct Timeline {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    /// Only this stream: its number or its name.
+    #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
+    pub(crate) stream: Option<StreamChoice>,
+    #[command(flatten)]
+    pub(crate) range: Range,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// A stretch of time; open where an end is not given.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Range {
+    /// From this time on.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    pub(crate) from: Option<Timestamp>,
+    /// Up to this time.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    pub(crate) to: Option<Timestamp>,
+}
+
+/// Which blocks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring blocks ./house --from -1h
+  camring blocks ./house --around '2026-11-20 14:00' -n 2")]
+pub(crate) struct Blocks {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) range: Range,
+    /// The block at this time, and its neighbours.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true,
+          conflicts_with_all = ["from", "to"])]
+    pub(crate) around: Option<Timestamp>,
+    /// How many neighbours on each side.
+    #[arg(
+        short = 'n',
+        value_name = "COUNT",
+        default_value_t = 2,
+        requires = "around"
+    )]
+    pub(crate) neighbor_count: u64,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Which blocks to show.
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    /// The blocks' numbers, as `camring blocks` lists them.
+    #[arg(required = true, value_name = "BLOCK")]
+    pub(crate) blocks: Vec<u64>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// Commits.
+#[derive(Debug, Args)]
+pub(crate) struct Commit {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+}
+
+/// What to export.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring export ./house --stream door --from -5min --to now -o door.mkv
+  camring export ./house --stream 2 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o yard.mkv
+
+The file begins at a key frame. Where the stream changes its parameters or its clock is set back,
+another file begins: yard-2.mkv and so on.")]
+pub(crate) struct Export {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    /// The stream: its number or its name.
+    #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
+    pub(crate) stream: StreamChoice,
+    /// From this time on.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    pub(crate) from: Timestamp,
+    /// Up to this time.
+    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
+    pub(crate) to: Timestamp,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Overwrite the file if it is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What to rebuild.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring rebuild /mnt/old-disk/house/data /var/lib/camring/house
+  camring rebuild /dev/disk/by-partuuid/0fc63daf-8483-4772-8e79-3d69d8477de4 ./house")]
+pub(crate) struct Rebuild {
+    /// The file or the partition that holds the blocks. It is only read.
+    pub(crate) data: PathBuf,
+    /// The directory to make.
+    pub(crate) dir: PathBuf,
+}
+
+/// A stream by its number or by its name. What has digits only is a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StreamChoice {
+    /// By number.
+    Id(StreamId),
+    /// By name.
+    Name(String),
+}
+
+impl StreamChoice {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a stream is given by its number or its name".into());
+        }
+        if text.bytes().any(|byte| !byte.is_ascii_digit()) {
+            return Ok(Self::Name(text.into()));
+        }
+        let number = text
+            .parse()
+            .map_err(|_| format!("{text} is too large for a number"))?;
+        Ok(Self::Id(StreamId(number)))
+    }
+}
+
+impl fmt::Display for StreamChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::expect_used, reason = "a panic is how a test fails")]
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    pub(in crate::args) fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = line.split_whitespace().map(|word| word.replace('_', " "));
+        Cli::try_parse_from(words).map(|cli| cli.command)
+    }
+
+    pub(in crate::args) fn refusal(line: &str) -> String {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_definitions_agree_with_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every example in the help texts is a line that can be typed.
+    #[test]
+    fn the_examples_in_the_help_can_be_typed() {
+        let mut count = 0;
+        for mut command in Cli::command().get_subcommands().cloned() {
+            let help = command.render_long_help().to_string().replace("\\\n", " ");
+            let examples = help.lines().map(str::trim_start);
+            for line in examples.filter(|line| line.starts_with("camring ")) {
+                let in_quotes = line.split('\'').enumerate();
+                let line: String = in_quotes
+                    .map(|(n, part)| {
+                        if n % 2 == 0 {
+                            part.into()
+                        } else {
+                            part.replace(' ', "_")
+                        }
+                    })
+                    .collect();
+                parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                count += 1;
+            }
+        }
+        assert!(count >= 10, "{count}");
+    }
+
+    #[test]
+    fn a_volume_has_exactly_one_extent() {
+        let Ok(Command::Create(create)) = parse("camring create d --size 10GiB --block-size 16MiB")
+        else {
+            panic!("it can be created");
+        };
+        assert_eq!(
+            (create.size, create.block_size),
+            (Some(10 << 30), Some(16 << 20))
+        );
+        refusal("camring create d");
+        refusal("camring create d --size 10GiB --blocks 16");
+        assert!(refusal("camring create d --size 10G").contains("10GiB"));
+    }
+
+    #[test]
+    fn times_may_begin_with_a_minus() {
+        let line = "camring export d --stream door --from -5min --to now -o f.mkv";
+        let Ok(Command::Export(export)) = parse(line) else {
+            panic!("it can be exported");
+        };
+        assert_eq!(export.stream, StreamChoice::Name("door".into()));
+        let span_us = export.to.us_since(export.from);
+        assert!((300_000_000..301_000_000).contains(&span_us), "{span_us}");
+        refusal("camring export d --stream door --from soon --to now -o f.mkv");
+        refusal("camring blocks d --around now --from -5min");
+        refusal("camring blocks d -n 2");
+    }
+
+    #[test]
+    fn a_stream_of_digits_is_a_number() {
+        let id = |text| StreamChoice::parse(text);
+        assert_eq!(id("7"), Ok(StreamChoice::Id(StreamId(7))));
+        assert_eq!(id("7a"), Ok(StreamChoice::Name("7a".into())));
+        assert!(id("").is_err());
+        assert!(id("18446744073709551616").is_err());
+    }
+}
