@@ -2,7 +2,9 @@
 //! pre-reserved file or a raw partition, and plays it back.
 
 pub mod base;
+pub mod block;
 pub mod frame;
 pub mod io;
+pub mod table;
 
 pub use base::error::{Error, ErrorKind, Result};
