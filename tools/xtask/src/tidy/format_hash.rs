@@ -25,8 +25,9 @@ struct Marker<'a> {
 }
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
+    // Without the document there is nothing to compare; documents that link to it notice.
     let Some(document) = tree.file(DOCUMENT) else {
-        return without_document(tree);
+        return Vec::new();
     };
     let Some(marker) = marker(&document.text) else {
         return vec![Finding::new(
@@ -63,17 +64,6 @@ pub(crate) fn bless(tree: &Tree, root: &Path) -> Result {
         .map_err(|e| format!("cannot write {DOCUMENT}: {e}"))?;
     println!("{line}");
     Ok(())
-}
-
-/// Code that lays bytes out needs a document.
-fn without_document(tree: &Tree) -> Vec<Finding> {
-    let has_layout = tree.rust(LAYOUT_FOLDER).next().is_some();
-    let finding = Finding::new(
-        DOCUMENT,
-        0,
-        "does not exist, but src/block does; the format is a document first",
-    );
-    has_layout.then_some(finding).into_iter().collect()
 }
 
 fn marker(text: &str) -> Option<Marker<'_>> {
@@ -212,11 +202,5 @@ mod tests {
         );
         assert!(findings(CODE, &document("")).concat().contains("header.rs"));
         assert!(findings(CODE, "# Format\n").concat().contains("no line"));
-    }
-
-    #[test]
-    fn blocks_without_a_document_are_refused() {
-        assert_eq!(check(&Tree::of(&[("src/block/mod.rs", "")])).len(), 1);
-        assert!(check(&Tree::of(&[("src/lib.rs", "")])).is_empty());
     }
 }
