@@ -38,7 +38,9 @@ fn run(args: &mut Args) -> Result {
     let check = args.flag("--check");
     args.finish()?;
     if !check {
-        return install(purpose);
+        install(purpose)?;
+        println!("Everything is there.");
+        return Ok(());
     }
     let missing = packages::missing(purpose);
     if missing.is_empty() {
@@ -68,7 +70,7 @@ pub(crate) fn install(purpose: Purpose) -> Result {
 }
 
 fn print_missing(missing: &[&Package]) {
-    println!("Missing Debian packages:");
+    println!("\nMissing Debian packages:");
     for package in missing {
         println!("  {:28} {}", package.name, package.reason);
     }
@@ -148,7 +150,7 @@ fn install_cargo_fuzz() -> Result {
     if !fuzz::has_nightly() || on_path("cargo-fuzz") {
         return Ok(());
     }
-    println!("Missing: cargo-fuzz, which drives the fuzz targets (about two minutes)");
+    println!("\nMissing: cargo-fuzz, which drives the fuzz targets (about two minutes)");
     let mut install = Process::new("cargo");
     install.args(["install", "--locked", "cargo-fuzz"]);
     run_shown(install)

@@ -69,7 +69,6 @@ const FUZZ_SECONDS: u32 = 20;
 const REQUIRED_FUZZ_TARGETS: [&str; 4] = ["block_header", "run_and_chunk", "index", "whole_image"];
 
 fn install(_: &mut Session) -> Verdict {
-    println!();
     match setup::install(Purpose::Test) {
         Ok(()) => Verdict::Passed,
         Err(message) => Verdict::Failed(message),
