@@ -112,7 +112,8 @@ pub(crate) fn record(mut command: Command, log: &Path, limit: Duration) -> Resul
     Ok(Recording { success, output })
 }
 
-fn open_log(log: &Path) -> Result<File> {
+/// The log file, to append to.
+pub(crate) fn open_log(log: &Path) -> Result<File> {
     if let Some(folder) = log.parent() {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;

@@ -14,7 +14,7 @@ use std::process::Command as Process;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
-use crate::process::{Recording, record};
+use crate::process::{Recording, open_log, record};
 use crate::{Command, Result, root};
 use report::{Counts, excerpt};
 use steps::STEPS;
@@ -68,10 +68,13 @@ impl Session {
         Verdict::Passed
     }
 
-    /// Adds a line to what the step prints.
-    pub(crate) fn note(&mut self, line: &str) {
-        self.output.push_str(line);
-        self.output.push('\n');
+    /// Adds lines to what the step prints.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.output.push_str(text);
+        // The log is a help for people: a full disk must not hide the outcome.
+        let _ = open_log(&self.log).and_then(|mut log| {
+            std::io::Write::write_all(&mut log, text.as_bytes()).map_err(|e| e.to_string())
+        });
     }
 }
 

@@ -88,9 +88,11 @@ fn house_rules(session: &mut Session) -> Verdict {
         Ok(findings) => findings,
         Err(message) => return Verdict::Failed(message),
     };
-    for finding in &findings {
-        session.note(&finding.to_string());
-    }
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|finding| format!("{finding}\n"))
+        .collect();
+    session.note(&lines.concat());
     match findings.len() {
         0 => Verdict::Passed,
         count => Verdict::Failed(format!("{count} findings")),
