@@ -6,5 +6,6 @@ pub mod block;
 pub mod frame;
 pub mod io;
 pub mod table;
+pub mod volume;
 
 pub use base::error::{Error, ErrorKind, Result};

@@ -63,6 +63,6 @@ impl std::fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// The bytes from `at`, `len` long, if they are all there.
-pub(crate) fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
+pub fn part(bytes: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     bytes.get(at..at.checked_add(len)?)
 }

@@ -107,7 +107,7 @@ const _: () = {
 };
 
 /// Length of the header of a run with `chunk_count` chunks, directory included, in bytes.
-pub fn header_len(chunk_count: usize) -> usize {
+pub const fn header_len(chunk_count: usize) -> usize {
     RUN_HEADER_LEN + chunk_count * DIRECTORY_ENTRY_LEN
 }
 

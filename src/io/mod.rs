@@ -10,12 +10,16 @@
 pub mod align;
 pub mod buffer;
 pub mod direct;
+pub mod queue;
 pub mod ring;
 pub mod sim;
+mod transfer;
+pub mod wake;
 
 use std::fmt;
 
 use self::buffer::Buffer;
+use self::wake::Waker;
 use crate::base::error::Result;
 
 /// What to do.
@@ -88,7 +92,11 @@ pub trait Device: Send {
     fn reap(&mut self) -> Option<Completion>;
 
     /// Blocks until a request has finished, a wake-up has come, or `timeout_us` have passed;
-    /// returns at once if one of these holds already. `None` waits without limit.
+    /// returns at once if one of these holds already. `None` waits without limit. It may also
+    /// return without a reason: callers look again.
+    ///
+    /// A wake-up comes only to a thread that called [`prepare_wait`](Self::prepare_wait), and
+    /// looked at its queues after that; the wait takes that call back.
     ///
     /// # Errors
     ///
@@ -97,4 +105,14 @@ pub trait Device: Send {
 
     /// How many requests were submitted and not yet reaped.
     fn in_flight(&self) -> usize;
+
+    /// What other threads wake this device's thread with.
+    fn waker(&self) -> Waker;
+
+    /// Says that the thread is about to wait. Between this and [`wait`](Self::wait) it looks at
+    /// the queues that other threads fill: work that it finds empty there comes with a wake-up.
+    fn prepare_wait(&self);
+
+    /// Takes [`prepare_wait`](Self::prepare_wait) back: there is work after all.
+    fn cancel_wait(&self);
 }

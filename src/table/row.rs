@@ -77,11 +77,11 @@ impl Default for TableRow {
 }
 
 /// How many words a row has besides its version.
-pub(crate) const ROW_WORDS: usize = 7;
+pub const ROW_WORDS: usize = 7;
 
 impl TableRow {
     /// The row as words, which is also how the cache file keeps it.
-    pub(crate) fn to_words(self) -> [u64; ROW_WORDS] {
+    pub fn to_words(self) -> [u64; ROW_WORDS] {
         let skew_ms = u64::from(u32::try_from(self.skew_us.div_ceil(1000)).unwrap_or(u32::MAX));
         [
             self.sequence,
@@ -95,7 +95,7 @@ impl TableRow {
     }
 
     /// The row that `words` stand for; any words are legal.
-    pub(crate) fn from_words(words: [u64; ROW_WORDS]) -> Self {
+    pub fn from_words(words: [u64; ROW_WORDS]) -> Self {
         let [
             sequence,
             nonce,

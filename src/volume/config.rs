@@ -1,0 +1,122 @@
+//! `volume.json`: where the data is. A cache for people and for a quick start; everything in it is
+//! also in the block headers.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::locate::Located;
+use crate::base::error::{Error, ErrorKind, Result};
+
+/// Name of the file in the directory of a volume.
+pub const CONFIG_NAME: &str = "volume.json";
+/// Name of the data file where none is configured.
+pub const DATA_NAME: &str = "data";
+
+/// The longest `volume.json` that is read, in bytes.
+const MAX_LEN: u64 = 1 << 20;
+
+/// What `volume.json` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Version of this file.
+    pub schema: u32,
+    /// Identity of the volume.
+    pub volume: String,
+    /// Length of a block in bytes.
+    pub block_len: u32,
+    /// Number of slots.
+    pub slot_count: u64,
+    /// The data file, relative to the directory, so that the directory can be moved.
+    pub data: PathBuf,
+}
+
+impl Config {
+    /// The configuration of `located`, whose data is in `data`.
+    pub fn new(located: &Located, data: PathBuf) -> Self {
+        Self {
+            schema: 1,
+            volume: located.volume.to_string(),
+            block_len: located.geometry.block_len(),
+            slot_count: located.geometry.slot_count(),
+            data,
+        }
+    }
+
+    /// Reads the configuration in `dir`; none where it is missing or cannot be understood: the
+    /// headers know better.
+    pub fn load(dir: &Path) -> Option<Self> {
+        let path = dir.join(CONFIG_NAME);
+        let len = std::fs::metadata(&path).ok()?.len();
+        let text = std::fs::read(&path).ok().filter(|_| len <= MAX_LEN)?;
+        let config: Self = serde_json::from_slice(&text)
+            .inspect_err(|e| tracing::warn!("{}: {e}; using the block headers", path.display()))
+            .ok()?;
+        Some(config).filter(|config| config.schema == 1)
+    }
+
+    /// Writes the configuration into `dir`, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io).
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::new(ErrorKind::Io, "could not write JSON").with_source(e))?;
+        replace_file(&dir.join(CONFIG_NAME), &text)
+    }
+}
+
+/// The data file of the volume in `dir`.
+///
+/// # Errors
+///
+/// [`NotFound`](ErrorKind::NotFound) when there is no such directory, or nothing of a volume in
+/// it.
+pub fn data_path(dir: &Path) -> Result<PathBuf> {
+    let meta = std::fs::metadata(dir).map_err(|e| not_a_volume(dir).with_source(e))?;
+    if !meta.is_dir() {
+        return Err(not_a_volume(dir).at("not a directory"));
+    }
+    let name = Config::load(dir).map_or_else(|| PathBuf::from(DATA_NAME), |config| config.data);
+    let path = dir.join(name);
+    match std::fs::symlink_metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(_) if dir.join(DATA_NAME).exists() => Ok(dir.join(DATA_NAME)),
+        Err(e) => Err(not_a_volume(dir).with_source(e)),
+    }
+}
+
+fn not_a_volume(dir: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("{} is no camring volume", dir.display()),
+    )
+    .with_remedy("Create one with `camring create`, or check the path")
+}
+
+/// Puts `bytes` into the file at `path`: the old contents stay until the new ones are on disk.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io); the file is as it was.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("new");
+    let write = || {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|e: std::io::Error| {
+        Error::io(format_args!("write {}", path.display()), e)
+            .with_remedy("Check the free space and the permissions of the directory")
+    })
+}

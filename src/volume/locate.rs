@@ -1,0 +1,124 @@
+//! What volume is on a device: its identity and geometry, out of block headers alone.
+//!
+//! Every header is a copy of what a superblock would hold. Two of them must agree, so that one
+//! stray or damaged page decides nothing.
+
+use super::fetch::Fetcher;
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::{Geometry, MAX_BLOCK_LEN, VolumeId};
+use crate::block::{BlockHeader, DecodeError, PAGE_LEN};
+use crate::io::Device;
+
+/// How far a damaged beginning is searched for headers, in bytes: four of the longest blocks.
+const SEARCH_LEN: u64 = 4 * MAX_BLOCK_LEN as u64;
+/// How much one read of that search takes, in bytes.
+const SEARCH_STEP: usize = 1 << 20;
+/// How many slots are asked to agree with the first header.
+const WITNESSES: u64 = 8;
+
+/// A volume as its headers describe it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Its identity.
+    pub volume: VolumeId,
+    /// Its measures.
+    pub geometry: Geometry,
+}
+
+impl Located {
+    fn of(header: &BlockHeader) -> Self {
+        Self {
+            volume: header.id.volume,
+            geometry: header.geometry,
+        }
+    }
+}
+
+/// Finds the volume on a device: from its first header, or else by looking for headers in the
+/// first 256 MiB.
+///
+/// # Errors
+///
+/// - [`NotFound`](ErrorKind::NotFound): no two headers agree.
+/// - [`Unsupported`](ErrorKind::Unsupported): a later release wrote it.
+/// - [`Io`](ErrorKind::Io): the device cannot be read at all.
+pub fn locate<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located> {
+    if fetch.device_len() < PAGE_LEN as u64 {
+        return Err(no_volume("it is too short to hold a block"));
+    }
+    let first = fetch
+        .read(0, PAGE_LEN)
+        .ok()
+        .map(|page| BlockHeader::decode(&page));
+    if let Some(Err(DecodeError::Version(version))) = first {
+        return Err(later_release(version));
+    }
+    if let Some(Ok(header)) = first
+        && header.id.slot == 0
+        && confirmed(fetch, &header, 0)
+    {
+        return Ok(Located::of(&header));
+    }
+    search(fetch)
+}
+
+/// Whether another slot among the first ones holds a header of the same volume.
+fn confirmed<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    header: &BlockHeader,
+    own_slot: u64,
+) -> bool {
+    let wanted = Located::of(header);
+    let slots = (0..wanted.geometry.slot_count()).take(WITNESSES as usize);
+    slots.filter(|slot| *slot != own_slot).any(|slot| {
+        let page = fetch.read(wanted.geometry.offset_of_slot(slot), PAGE_LEN);
+        page.ok()
+            .and_then(|page| BlockHeader::decode(&page).ok())
+            .is_some_and(|other| Located::of(&other) == wanted && other.id.slot == slot)
+    })
+}
+
+fn search<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located> {
+    let end = SEARCH_LEN.min(fetch.device_len()) / PAGE_LEN as u64 * PAGE_LEN as u64;
+    let mut seen: Vec<Located> = Vec::new();
+    let mut at = 0;
+    while at < end {
+        let len = SEARCH_STEP.min((end - at) as usize);
+        // An unreadable stretch is stepped over: the headers behind it may be whole.
+        let pages = fetch.read(at, len).unwrap_or_default();
+        for (number, page) in pages.chunks_exact(PAGE_LEN).enumerate() {
+            let offset = at + (number * PAGE_LEN) as u64;
+            let header = match BlockHeader::decode(page) {
+                Ok(header) => header,
+                Err(DecodeError::Version(version)) => return Err(later_release(version)),
+                Err(_) => continue,
+            };
+            let found = Located::of(&header);
+            if found.geometry.offset_of_slot(header.id.slot) != offset {
+                continue;
+            }
+            if seen.contains(&found) {
+                return Ok(found);
+            }
+            seen.push(found);
+        }
+        at += len as u64;
+    }
+    Err(no_volume("no two block headers agree in its first 256 MiB"))
+}
+
+fn no_volume(why: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no camring volume here: {why}"),
+    )
+    .with_remedy("Create one with `camring create`, or check the path")
+}
+
+fn later_release(version: u64) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!("a later release of camring wrote this volume (format {version:#x})"),
+    )
+    .with_remedy("Use that release or a newer one")
+}

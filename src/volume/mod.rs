@@ -1,0 +1,13 @@
+//! A volume.
+pub mod config;
+pub mod fetch;
+pub mod head;
+pub mod live;
+pub mod locate;
+pub mod recover;
+pub mod registry;
+pub mod tablefile;
+pub mod timeline;
+pub mod void;
+pub mod walk;
+pub mod watermark;

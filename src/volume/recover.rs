@@ -1,0 +1,233 @@
+//! What counts after a life has ended, whether it was closed, killed or cut off.
+//!
+//! Pure decisions on what was read: the durable watermark, the last run that belongs to the life,
+//! and the range of runs behind it that the next life declares void. Recovery writes nothing; the
+//! writer puts its conclusions into the first header of its life.
+
+use super::fetch::Fetcher;
+use super::head::{self, Head};
+use super::locate::Located;
+use super::void::Verdict;
+use super::walk;
+use crate::base::error::Result;
+use crate::base::geometry::{Nonce, Position, Sequence};
+use crate::block::header::{SlotRange, VoidRange};
+use crate::block::{BlockHeader, RunHeader};
+use crate::io::Device;
+
+/// What recovery concludes.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    /// The greatest sequence over all headers; 0 where nothing was ever recorded.
+    pub head: Sequence,
+    /// How many lives the volume has had.
+    pub life: u64,
+    /// Everything up to here was durable or decided before.
+    pub mark: Position,
+    /// The last run that counts; what lies behind it is void.
+    pub end: Position,
+    /// Void ranges that were recorded before.
+    pub voids: Vec<VoidRange>,
+    /// The void range that the next life must record from here on; none where nothing readable
+    /// lies behind `end`.
+    pub void_from: Option<Position>,
+    /// Slots that are never written again.
+    pub bad: Vec<SlotRange>,
+    /// Slots that are kept.
+    pub pins: Vec<SlotRange>,
+    /// Runs of the blocks that were looked into, in volume order, whether they count or not.
+    pub runs: Vec<RunHeader>,
+    /// The first block that was looked into.
+    pub first_walked: Sequence,
+    /// Whether a run at or below the watermark is missing: damage, not a torn end.
+    pub is_damaged: bool,
+}
+
+impl Recovered {
+    /// What readers must obey until the next life has begun.
+    pub fn verdict(&self) -> Verdict {
+        let mut voids = self.voids.clone();
+        voids.extend(self.void_from.map(|from| VoidRange {
+            from,
+            to: self.head + 1,
+        }));
+        let kept = self.bad.iter().chain(&self.pins).copied().collect();
+        Verdict {
+            end: self.end,
+            voids,
+            kept,
+        }
+    }
+}
+
+/// The newest watermark, and the life whose runs come next behind it.
+struct Mark {
+    position: Position,
+    nonce: Nonce,
+}
+
+/// Finds out what counts on a device whose head is `head`.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when the kernel refuses to wait. Blocks that cannot be read count
+/// as damaged.
+pub fn recover<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    located: &Located,
+    head: &Head,
+) -> Result<Recovered> {
+    let newest = head
+        .header
+        .as_ref()
+        .filter(|header| header.id.sequence != 0);
+    let Some(newest) = newest else {
+        return Ok(nothing());
+    };
+    let headers = headers_from(fetch, located, newest);
+    let newest_mark = |headers: &[BlockHeader], runs: &[RunHeader]| {
+        let headers = headers.iter().map(|h| Mark {
+            position: h.mark,
+            nonce: h.id.nonce,
+        });
+        let runs = runs.iter().map(|r| Mark {
+            position: r.mark,
+            nonce: r.id.nonce,
+        });
+        headers.chain(runs).max_by_key(|mark| mark.position)
+    };
+    let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
+    let mut runs = Vec::new();
+    for header in headers.iter().filter(|header| header.id.sequence >= start) {
+        let slot = header.id.slot;
+        if let Ok(block) = walk::read_block(fetch, &located.geometry, slot) {
+            runs.extend(walk::whole_runs(&block, &header.id, &located.geometry));
+        }
+    }
+    let voids: Vec<_> = union(headers.iter().flat_map(|header| &header.voids));
+    // Marks are compared before voids are obeyed: the run of a void range carries an older mark
+    // than the header that declares it.
+    let mark = newest_mark(&headers, &runs);
+    let mark = mark.unwrap_or(Mark {
+        position: newest.mark,
+        nonce: newest.id.nonce,
+    });
+    let counting = |run: &&RunHeader| !voids.iter().any(|void| void.contains(run.position()));
+    let end = life_end(&mark, runs.iter().filter(counting));
+    let behind = |run: &RunHeader| run.position() > end;
+    Ok(Recovered {
+        head: head.sequence,
+        life: newest.life,
+        mark: mark.position,
+        end,
+        void_from: runs.iter().filter(counting).any(behind).then(|| end.next()),
+        is_damaged: is_damaged(&mark, &runs),
+        voids,
+        bad: newest.bad.clone(),
+        pins: newest.pins.clone(),
+        first_walked: start,
+        runs,
+    })
+}
+
+fn nothing() -> Recovered {
+    Recovered {
+        head: 0,
+        life: 0,
+        mark: Position::end_of(0),
+        end: Position::end_of(0),
+        voids: Vec::new(),
+        void_from: None,
+        bad: Vec::new(),
+        pins: Vec::new(),
+        runs: Vec::new(),
+        first_walked: 0,
+        is_damaged: false,
+    }
+}
+
+/// The valid headers from the newest one's watermark on, oldest first. Void ranges and later
+/// watermarks are in one of these.
+fn headers_from<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    located: &Located,
+    newest: &BlockHeader,
+) -> Vec<BlockHeader> {
+    let slots = located.geometry.slot_count();
+    let head = newest.id.sequence;
+    // Two blocks hold unflushed data at most, and their headers lie ahead by two; the rest of the
+    // stretch is burnt sequences, so a hostile watermark cannot make it long.
+    let usable = |sequence: Sequence| {
+        let slot = located.geometry.slot_of(sequence);
+        !newest
+            .bad
+            .iter()
+            .chain(&newest.pins)
+            .any(|range| range.contains(slot))
+    };
+    let oldest = head.saturating_sub(slots).saturating_add(1).max(1);
+    let back = (oldest..head)
+        .rev()
+        .filter(|sequence| usable(*sequence))
+        .take(4);
+    let first = back.last().unwrap_or(head).max(oldest);
+    let from = if newest.mark.run == Position::WHOLE {
+        newest.mark.sequence.saturating_add(1)
+    } else {
+        newest.mark.sequence
+    };
+    let from = from.clamp(first, head);
+    let mut headers: Vec<_> = (from..head)
+        .filter_map(|sequence| {
+            let slot = located.geometry.slot_of(sequence);
+            head::header_in_slot(fetch, located, slot).filter(|h| h.id.sequence == sequence)
+        })
+        .collect();
+    headers.push(newest.clone());
+    headers
+}
+
+fn union<'a>(voids: impl Iterator<Item = &'a VoidRange>) -> Vec<VoidRange> {
+    let mut all: Vec<VoidRange> = Vec::new();
+    for void in voids {
+        if !all.contains(void) {
+            all.push(*void);
+        }
+    }
+    all
+}
+
+/// The last run of the life that the watermark belongs to: from the watermark on, as long as each
+/// run's number follows the one before, in volume order across blocks.
+fn life_end<'r>(mark: &Mark, runs: impl Iterator<Item = &'r RunHeader>) -> Position {
+    let mut end = mark.position;
+    let mut number = if end.run == Position::WHOLE {
+        0
+    } else {
+        end.run
+    };
+    for run in runs.filter(|run| run.position() > mark.position && run.id.nonce == mark.nonce) {
+        if run.run != number + 1 {
+            break;
+        }
+        number = run.run;
+        end = run.position();
+    }
+    end
+}
+
+/// Whether some run between the first one found and the watermark is missing.
+fn is_damaged(mark: &Mark, runs: &[RunHeader]) -> bool {
+    if mark.position.run == Position::WHOLE {
+        return false;
+    }
+    let own = || {
+        runs.iter()
+            .filter(|r| r.id.nonce == mark.nonce && r.run <= mark.position.run)
+    };
+    let first = own().map(|run| run.run).min();
+    match first {
+        Some(first) => own().count() as u64 != mark.position.run - first + 1,
+        None => mark.position.run > 0,
+    }
+}
