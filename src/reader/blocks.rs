@@ -1,0 +1,220 @@
+//! What blocks hold, as a reader finds it: by index, by live runs, or by walking.
+
+use bytes::Bytes;
+
+use super::plan::{Span, Wanted};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::Position;
+use crate::block::{BlockId, ChunkEntry, DecodeStart, RunHeader, StreamSection};
+use crate::frame::StreamId;
+use crate::io::buffer::{Buffer, BufferPool};
+use crate::io::{Completion, Device, Op, Request};
+use crate::table::{RowState, TableRow};
+use crate::volume::fetch::Fetcher;
+use crate::volume::void::Verdict;
+use crate::volume::{Volume, head, index, load};
+
+/// How many reads of one block are under way at a time.
+const READS_IN_FLIGHT: usize = 4;
+
+/// The chunks of some streams in one block.
+#[derive(Clone, Debug)]
+pub(super) struct BlockIndex {
+    pub(super) id: BlockId,
+    pub(super) sections: Vec<StreamSection>,
+}
+
+/// The blocks of a volume through a device of the reader's own.
+pub(super) struct Blocks<'b> {
+    pub(super) volume: &'b Volume,
+    pub(super) device: &'b mut dyn Device,
+    pub(super) pool: &'b BufferPool,
+    pub(super) verdict: Verdict,
+    /// Nothing behind this place is looked at.
+    pub(super) limit: Position,
+}
+
+impl Blocks<'_> {
+    /// Whether the run at `position` counts, and may be seen.
+    pub(super) fn counts(&self, position: Position) -> bool {
+        position <= self.limit && self.verdict.counts(position)
+    }
+
+    /// Whether the block of `row` is still in its slot.
+    pub(super) fn is_current(&self, row: &TableRow) -> bool {
+        let now = self.volume.table().block(row.sequence);
+        now.is_some_and(|now| now.nonce == row.nonce)
+    }
+
+    /// Whether the key frame at `start` can still be read.
+    pub(super) fn holds_key(&self, _stream: StreamId, start: &DecodeStart) -> bool {
+        let row = self.volume.table().block(start.sequence);
+        row.is_some_and(|row| row.state != RowState::Empty)
+            && !self.verdict.voids.iter().any(|void| {
+                start.sequence > void.from.sequence && start.sequence < void.to
+            })
+    }
+
+    /// What the block of `row` holds of `wanted` streams, which are sorted, or of all.
+    ///
+    /// # Errors
+    ///
+    /// [`Overwritten`](ErrorKind::Overwritten), [`Damaged`](ErrorKind::Damaged),
+    /// [`Io`](ErrorKind::Io).
+    pub(super) fn index(
+        &mut self,
+        row: &TableRow,
+        wanted: Option<&[StreamId]>,
+    ) -> Result<BlockIndex> {
+        let found = self.find_index(row, wanted);
+        if !self.is_current(row) {
+            return Err(overwritten(row));
+        }
+        found
+    }
+
+    fn find_index(&mut self, row: &TableRow, wanted: Option<&[StreamId]>) -> Result<BlockIndex> {
+        let geometry = self.volume.geometry();
+        let id = self.id(row)?;
+        let mut fetch = Fetcher::new(&mut *self.device);
+        if row.state == RowState::Sealed {
+            let trailer = index::read_trailer(&mut fetch, &geometry, &id)?;
+            let sections = index::read_sections(&mut fetch, &geometry, &trailer, wanted)?;
+            return Ok(BlockIndex { id, sections });
+        }
+        let runs: Vec<RunHeader> = if row.state == RowState::Open {
+            let runs = self.volume.live().runs();
+            runs.filter(|run| run.id == id).map(|run| RunHeader::clone(&run)).collect()
+        } else {
+            index::runs_of_block(&mut fetch, &geometry, &id)?
+        };
+        let visible = |run: &&RunHeader| {
+            run.position() <= self.limit && self.verdict.counts(run.position())
+        };
+        let runs = runs.iter().filter(visible).map(|run| only(run, wanted)).collect::<Vec<_>>();
+        let sections = index::sections_of_runs(&mut fetch, &geometry, runs.iter());
+        Ok(BlockIndex { id, sections })
+    }
+
+    /// The identity of the block of `row`, from its header.
+    pub(super) fn id(&mut self, row: &TableRow) -> Result<BlockId> {
+        let located = self.volume.located();
+        let slot = located.geometry.slot_of(row.sequence);
+        let mut fetch = Fetcher::new(&mut *self.device);
+        let header = head::header_in_slot(&mut fetch, &located, slot);
+        let header = header
+            .ok_or_else(|| Error::damaged(format!("the header of block {} is lost", row.sequence)))?;
+        if header.id.sequence != row.sequence || load::row_nonce(&header.id) != row.nonce {
+            return Err(overwritten(row));
+        }
+        Ok(header.id)
+    }
+
+    /// The bytes of a chunk, and the identity of its block.
+    pub(super) fn chunk(&mut self, row: &TableRow, chunk: &ChunkEntry) -> Result<(Bytes, BlockId)> {
+        let id = self.id(row)?;
+        let wanted = [Wanted { stream: StreamId(0), chunk: *chunk }];
+        let unit_len = self.volume.geometry().unit_len();
+        let spans = super::plan::spans(&wanted, unit_len);
+        let span = spans.first().ok_or_else(|| overwritten(row))?;
+        let mut bytes = None;
+        self.read_spans(&id, std::slice::from_ref(span), &mut |_, read| {
+            bytes = Some(read);
+            true
+        })?;
+        let bytes = bytes.ok_or_else(|| overwritten(row))??;
+        Ok((within(&bytes, span, chunk), id))
+    }
+
+    /// Reads `spans` of a block, several at a time, and hands each to `take` in order, until it
+    /// says that it is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io) when the kernel refuses to wait; a read that fails is handed over as
+    /// its error.
+    pub(super) fn read_spans(
+        &mut self,
+        id: &BlockId,
+        spans: &[Span],
+        take: &mut dyn FnMut(&Span, Result<Bytes>) -> bool,
+    ) -> Result<()> {
+        let base = self.volume.geometry().offset_of_slot(id.slot);
+        let mut done: Vec<Option<Completion>> = Vec::new();
+        done.resize_with(spans.len(), || None);
+        let (mut next, mut wants_more) = (0, true);
+        for (number, span) in spans.iter().enumerate() {
+            while wants_more && next < spans.len() && next < number + READS_IN_FLIGHT {
+                let Some(span) = spans.get(next) else { break };
+                let len = span.len as usize;
+                let buffer = Some(self.buffer(len)?);
+                let offset = base + u64::from(span.offset);
+                let token = next as u64;
+                self.device.submit(Request { token, op: Op::Read, offset, len, buffer });
+                next += 1;
+            }
+            if number >= next {
+                break;
+            }
+            let completion = self.completion(number, &mut done)?;
+            if wants_more {
+                wants_more = take(span, bytes_of(completion, span));
+            }
+        }
+        Ok(())
+    }
+
+    fn completion(
+        &mut self,
+        number: usize,
+        done: &mut [Option<Completion>],
+    ) -> Result<Completion> {
+        loop {
+            if let Some(completion) = done.get_mut(number).and_then(Option::take) {
+                return Ok(completion);
+            }
+            match self.device.reap() {
+                Some(completion) => {
+                    if let Some(place) = done.get_mut(completion.token as usize) {
+                        *place = Some(completion);
+                    }
+                }
+                None => self.device.wait(None)?,
+            }
+        }
+    }
+
+    fn buffer(&self, len: usize) -> Result<Buffer> {
+        let pooled = Some(()).filter(|()| len <= self.pool.buffer_len());
+        // A consumer that keeps its frames keeps their buffers: then more are made.
+        pooled.and_then(|()| self.pool.take()).map_or_else(|| Buffer::allocate(len), Ok)
+    }
+}
+
+fn bytes_of(done: Completion, span: &Span) -> Result<Bytes> {
+    let place = format_args!("read {} bytes at {} of a block", span.len, span.offset).to_string();
+    done.result.map_err(|e| Error::io(place, e))?;
+    let buffer = done.buffer.ok_or_else(|| Error::invalid("the device returned no buffer"))?;
+    Ok(buffer.into_bytes(span.len as usize))
+}
+
+/// The bytes of `chunk` out of those of its span.
+pub(super) fn within(bytes: &Bytes, span: &Span, chunk: &ChunkEntry) -> Bytes {
+    let from = (chunk.offset.saturating_sub(span.offset) as usize).min(bytes.len());
+    let end = from.saturating_add(chunk.len as usize).min(bytes.len());
+    bytes.slice(from..end)
+}
+
+/// `run` with the chunks of `wanted` streams only.
+fn only(run: &RunHeader, wanted: Option<&[StreamId]>) -> RunHeader {
+    let mut run = run.clone();
+    if let Some(wanted) = wanted {
+        run.chunks.retain(|entry| wanted.binary_search(&entry.stream).is_ok());
+    }
+    run
+}
+
+pub(super) fn overwritten(row: &TableRow) -> Error {
+    let text = format!("block {} was overwritten", row.sequence);
+    Error::new(ErrorKind::Overwritten, text)
+}

@@ -1,0 +1,336 @@
+//! One read: from a query to items.
+//!
+//! Stored blocks come first, then the runs that the recording in this process has written lately,
+//! and, if asked for, those that it goes on to write.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::blocks::{BlockIndex, Blocks, within};
+use super::deliver::Deliverer;
+use super::outlet::Outlet;
+use super::plan::{Wanted, spans};
+use super::query::{Query, Recorded, Select, Until};
+use super::start::{StartAt, start_of};
+use crate::base::error::{ErrorKind, Result};
+use crate::base::geometry::{Position, Sequence};
+use crate::base::time::TimeRange;
+use crate::block::record::Record;
+use crate::block::{ChunkView, RunHeader, StreamSection};
+use crate::frame::{GapCause, StreamId};
+use crate::io::Device;
+use crate::io::buffer::BufferPool;
+use crate::table::{RowState, TableRow};
+use crate::volume::Volume;
+use crate::volume::live::LiveCursor;
+
+/// A read under way.
+pub(super) struct Job<'j> {
+    blocks: Blocks<'j>,
+    outlet: &'j mut Outlet,
+    deliverer: Deliverer,
+    /// Sorted; empty for all.
+    streams: Vec<StreamId>,
+    starts: HashMap<StreamId, StartAt>,
+    out: VecDeque<Recorded>,
+}
+
+/// Why a read ends early.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Nobody takes the items any more.
+    Cancelled,
+}
+
+type Flow = std::result::Result<(), Stop>;
+
+/// Reads what `query` asks for and hands it to `outlet`.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io) when the kernel refuses to wait. Blocks that cannot be read become gaps.
+pub(super) fn run(
+    volume: &Volume,
+    device: &mut dyn Device,
+    pool: &BufferPool,
+    query: &Query,
+    outlet: &mut Outlet,
+) -> Result<()> {
+    let limit = match query.until {
+        Until::Written => volume.completed(),
+        Until::Now | Until::Committed => volume.durable().max(volume.verdict().end_if_closed()),
+    };
+    let blocks = Blocks { volume, device, pool, verdict: volume.verdict(), limit };
+    let mut streams = query.streams.clone();
+    streams.sort_unstable();
+    streams.dedup();
+    let deliverer = match &query.select {
+        Select::Time(range) => Deliverer::for_range(*range),
+        Select::Blocks(_) => Deliverer::for_blocks(),
+    };
+    let mut job = Job {
+        blocks,
+        outlet,
+        deliverer,
+        streams,
+        starts: HashMap::new(),
+        out: VecDeque::new(),
+    };
+    let flow = match &query.select {
+        Select::Time(range) => job.time(*range, query.until)?,
+        Select::Blocks(sequences) => job.list(sequences)?,
+    };
+    if flow == Ok(()) {
+        job.deliverer.finish(&mut job.out);
+        let _ = job.send();
+    }
+    Ok(())
+}
+
+impl Job<'_> {
+    fn wanted(&self) -> Option<Vec<StreamId>> {
+        Some(self.streams.clone()).filter(|streams| !streams.is_empty())
+    }
+
+    /// Blocks in the order of a list.
+    fn list(&mut self, sequences: &[Sequence]) -> Result<Flow> {
+        for sequence in sequences {
+            let row = self.blocks.volume.table().block(*sequence);
+            let Some(row) = row.filter(|row| row.state != RowState::Empty) else {
+                self.outlet.note_missing(*sequence);
+                continue;
+            };
+            if let Err(stop) = self.block(&row)? {
+                return Ok(Err(stop));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// A range of time.
+    fn time(&mut self, range: TimeRange, until: Until) -> Result<Flow> {
+        // The list first, then the table: a block that is sealed in between is in both.
+        let live = self.blocks.volume.live();
+        let live_from = live.next().and_then(|next| next.run().map(|run| run.id.sequence));
+        let rows = self.blocks.volume.blocks_in(range);
+        self.find_starts(&rows, &range)?;
+        let first = self.starts.values().map(|start| start.sequence).min();
+        let last = rows.last().map_or(0, |row| row.sequence);
+        let stored: Vec<_> = first.map_or_else(Vec::new, |first| {
+            let all = self.blocks.volume.table().blocks();
+            let is_live = |sequence| live_from.is_some_and(|from| sequence >= from);
+            let within = |row: &TableRow| row.sequence >= first && row.sequence <= last;
+            all.filter(|row| within(row) && !is_live(row.sequence)).collect()
+        });
+        for row in stored {
+            if let Err(stop) = self.block(&row)? {
+                return Ok(Err(stop));
+            }
+        }
+        self.live(live, until)
+    }
+
+    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) -> Result<()> {
+        let streams = match self.wanted() {
+            Some(streams) => streams,
+            None => self.blocks.volume.streams().iter().map(|stream| stream.id).collect(),
+        };
+        for stream in streams {
+            if let Some(start) = start_of(&mut self.blocks, rows, stream, range)? {
+                self.starts.insert(stream, start);
+            }
+        }
+        Ok(())
+    }
+
+    /// A stored block.
+    fn block(&mut self, row: &TableRow) -> Result<Flow> {
+        let wanted = self.wanted();
+        let index = match self.blocks.index(row, wanted.as_deref()) {
+            Ok(index) => index,
+            Err(e) if e.kind() == ErrorKind::Io && e.raw_os_error().is_none() => return Err(e),
+            Err(e) => return Ok(self.lost_block(row, e.kind())),
+        };
+        let mut chunks = Vec::new();
+        for section in &index.sections {
+            let visible = self.visible(row.sequence, section);
+            if let Some(first) = visible.first() {
+                self.set_up(row.sequence, section, first);
+            }
+            chunks.extend(visible);
+        }
+        chunks.sort_unstable_by_key(|wanted| wanted.chunk.offset);
+        self.chunks(row, &index, &chunks)
+    }
+
+    /// The chunks of a section that are to be read.
+    fn visible(&self, sequence: Sequence, section: &StreamSection) -> Vec<Wanted> {
+        let stream = section.stream;
+        let from = self.starts.get(&stream);
+        let before = |offset: u32| {
+            from.is_some_and(|from| (sequence, offset) < (from.sequence, from.offset))
+        };
+        let counts = |run| self.blocks.counts(Position { sequence, run });
+        let chunks = section.chunks.iter();
+        let visible = chunks.filter(|chunk| counts(chunk.run) && !before(chunk.offset));
+        let wanted = visible.map(|chunk| Wanted { stream, chunk: *chunk });
+        if self.deliverer.is_done(stream) { Vec::new() } else { wanted.collect() }
+    }
+
+    /// The setup in force at the first chunk that is read.
+    fn set_up(&mut self, sequence: Sequence, section: &StreamSection, first: &Wanted) {
+        let is_first = |chunk: &&crate::block::ChunkEntry| chunk.offset == first.chunk.offset;
+        let number = section.chunks.iter().take_while(|chunk| !is_first(chunk)).count() as u32;
+        let setups = section.records.iter().filter_map(|(at, record)| match record {
+            Record::Setup(setup) if *at < number || *at == 0 => Some(setup),
+            _ => None,
+        });
+        if let Some(setup) = setups.last() {
+            self.deliverer.set_up(section.stream, sequence, setup.clone(), &mut self.out);
+        }
+    }
+
+    /// Reads chunks of one block and delivers them.
+    fn chunks(&mut self, row: &TableRow, index: &BlockIndex, wanted: &[Wanted]) -> Result<Flow> {
+        let spans = spans(wanted, self.blocks.volume.geometry().unit_len());
+        let tag = index.id.tag();
+        let volume = self.blocks.volume;
+        let Self { blocks, outlet, deliverer, starts, out, .. } = self;
+        let mut flow = Ok(());
+        blocks.read_spans(&index.id, &spans, &mut |span, bytes| {
+            outlet.after_read(row);
+            // After the read: the row tells whether the writer was here meanwhile.
+            let now = volume.table().block(row.sequence);
+            let is_current = now.is_some_and(|now| now.nonce == row.nonce);
+            for Wanted { stream, chunk } in wanted.get(span.chunks.clone()).unwrap_or_default() {
+                let view = bytes.as_ref().ok().filter(|_| is_current).map(|bytes| {
+                    let bytes = within(bytes, span, chunk);
+                    (ChunkView::decode(&bytes, tag, *stream, chunk.offset), bytes)
+                });
+                match view {
+                    Some((Ok(view), bytes)) => {
+                        let own = |start: &&StartAt| {
+                            (start.sequence, start.offset) == (row.sequence, chunk.offset)
+                        };
+                        let first = starts.get(stream).filter(own).map_or(0, |start| start.frame);
+                        deliverer.chunk(row.sequence, &view, &bytes, first, out);
+                    }
+                    _ => {
+                        let cause =
+                            if is_current { GapCause::Damaged } else { GapCause::Overwritten };
+                        deliverer.lost(*stream, row.sequence, chunk.times, cause, out);
+                    }
+                }
+            }
+            flow = send(outlet, out);
+            flow.is_ok()
+        })?;
+        if flow.is_ok() {
+            flow = self.send();
+        }
+        Ok(flow)
+    }
+
+    /// A block that cannot be read: a gap for every wanted stream.
+    fn lost_block(&mut self, row: &TableRow, kind: ErrorKind) -> Flow {
+        let cause = match kind {
+            ErrorKind::Overwritten => GapCause::Overwritten,
+            _ => GapCause::Damaged,
+        };
+        let streams: Vec<_> = match self.wanted() {
+            Some(streams) => streams,
+            None => self.starts.keys().copied().collect(),
+        };
+        for stream in streams {
+            self.deliverer.lost(stream, row.sequence, row.times, cause, &mut self.out);
+        }
+        self.send()
+    }
+
+    /// The runs that were written lately, and those to come.
+    fn live(&mut self, mut at: LiveCursor, until: Until) -> Result<Flow> {
+        loop {
+            self.blocks.limit = match until {
+                Until::Now => self.blocks.limit,
+                Until::Committed => self.blocks.volume.durable(),
+                Until::Written => self.blocks.volume.completed(),
+            };
+            let next = at.next();
+            let run = next.as_ref().and_then(LiveCursor::run).cloned();
+            match (next, run) {
+                (Some(next), Some(run)) if run.position() <= self.blocks.limit => {
+                    at = next;
+                    if let Err(stop) = self.live_run(&run)? {
+                        return Ok(Err(stop));
+                    }
+                }
+                _ if until == Until::Now || self.is_done() => return Ok(Ok(())),
+                _ => {
+                    let (volume, limit) = (self.blocks.volume, self.blocks.limit);
+                    let has_more = || {
+                        let written = until == Until::Written;
+                        let now = if written { volume.completed() } else { volume.durable() };
+                        now > limit || !volume.is_recording()
+                    };
+                    let was_over = !volume.is_recording();
+                    if let Err(stop) = self.outlet.wait(self.blocks.device, has_more)? {
+                        return Ok(Err(stop));
+                    }
+                    if was_over && at.next().is_none() {
+                        return Ok(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        !self.streams.is_empty() && self.streams.iter().all(|s| self.deliverer.is_done(*s))
+    }
+
+    fn live_run(&mut self, run: &RunHeader) -> Result<Flow> {
+        let sequence = run.id.sequence;
+        let row = self.blocks.volume.table().block(sequence);
+        let Some(row) = row.filter(|_| self.blocks.verdict.counts(run.position())) else {
+            return Ok(Ok(()));
+        };
+        let is_wanted = |stream: &StreamId| {
+            (self.streams.is_empty() || self.streams.binary_search(stream).is_ok())
+                && !self.deliverer.is_done(*stream)
+        };
+        let before = |stream: &StreamId, offset: u32| {
+            let from = self.starts.get(stream);
+            from.is_some_and(|from| (sequence, offset) < (from.sequence, from.offset))
+        };
+        let mut wanted = Vec::new();
+        let mut setups = Vec::new();
+        for entry in run.chunks.iter().filter(|entry| is_wanted(&entry.stream)) {
+            let chunk = Wanted { stream: entry.stream, chunk: entry.chunk };
+            match before(&entry.stream, entry.chunk.offset) {
+                false => wanted.push(chunk),
+                true if entry.has_records => setups.push(chunk),
+                true => {}
+            }
+        }
+        let index = BlockIndex { id: run.id, sections: Vec::new() };
+        for chunk in setups {
+            // Decoding starts behind it, with the setup that it holds.
+            let Ok((bytes, id)) = self.blocks.chunk(&row, &chunk.chunk) else { continue };
+            let view = ChunkView::decode(&bytes, id.tag(), chunk.stream, chunk.chunk.offset);
+            if let Ok(view) = view {
+                self.deliverer.chunk(sequence, &view, &bytes, u16::MAX, &mut self.out);
+            }
+        }
+        self.chunks(&row, &index, &wanted)
+    }
+
+    fn send(&mut self) -> Flow {
+        send(self.outlet, &mut self.out)
+    }
+}
+
+fn send(outlet: &mut Outlet, out: &mut VecDeque<Recorded>) -> Flow {
+    while let Some(item) = out.pop_front() {
+        outlet.send(item)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! What to read.
+
+use crate::base::geometry::Sequence;
+use crate::base::time::TimeRange;
+use crate::frame::{Item, StreamId};
+
+/// How far a read goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    /// To the end of what is on stable storage now.
+    #[default]
+    Now,
+    /// On and on, as the recording in this process goes; each frame once it is on stable storage.
+    Committed,
+    /// On and on, each frame as soon as it is written. A power cut may take back what was read.
+    Written,
+}
+
+/// Which blocks to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// What was recorded in a range of time: from the newest key frame at or before its start, so
+    /// that everything in it can be decoded, to the last frame that lies in it.
+    Time(TimeRange),
+    /// Whole blocks, in this order.
+    #[doc(alias = "pullBlocksCall")]
+    Blocks(Vec<Sequence>),
+}
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The streams; all where it is empty.
+    pub streams: Vec<StreamId>,
+    /// When, or which blocks.
+    pub select: Select,
+    /// How far; for [`Select::Time`] only.
+    pub until: Until,
+}
+
+impl Query {
+    /// Everything of `streams` in `range`, up to now.
+    pub fn time(streams: impl Into<Vec<StreamId>>, range: TimeRange) -> Self {
+        Self { streams: streams.into(), select: Select::Time(range), until: Until::Now }
+    }
+
+    /// Blocks in the given order, all streams, nothing left out.
+    pub fn blocks(sequences: impl Into<Vec<Sequence>>) -> Self {
+        Self { streams: Vec::new(), select: Select::Blocks(sequences.into()), until: Until::Now }
+    }
+}
+
+/// Something that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The stream.
+    pub stream: StreamId,
+    /// The block that it was in.
+    pub sequence: Sequence,
+    /// The ordinal of the frame; of the next frame for setups and gaps.
+    pub ordinal: u64,
+    /// The setup, frame or gap. Gaps tell also what could not be read, and why.
+    pub item: Item,
+}
