@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod frame;
+pub mod ingest;
 pub mod io;
 
 pub use base::error::{Error, ErrorKind, Result};
