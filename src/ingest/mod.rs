@@ -7,3 +7,5 @@
 pub mod builtin;
 #[cfg(any(feature = "rtsp", feature = "export"))]
 pub mod clip;
+#[cfg(feature = "rtsp")]
+pub mod rtsp;
