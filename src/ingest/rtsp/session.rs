@@ -9,7 +9,8 @@ use futures::StreamExt;
 use retina::UNIX_EPOCH;
 use retina::client::{
     Demuxed, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Session,
-    SessionGroup, SessionOptions, SetupOptions, TcpTransportOptions, UdpTransportOptions,
+    SessionGroup, SessionOptions, SetupOptions, TcpTransportOptions, TeardownPolicy,
+    UdpTransportOptions,
 };
 use retina::codec::{AudioFrame, CodecItem, FrameFormat, VideoFrame};
 use retina::rtcp::ReceivedCompoundPacket;
@@ -28,6 +29,9 @@ use crate::frame::Frame;
 use crate::frame::nal::PictureFlags;
 
 const USER_AGENT: &str = concat!("camring/", env!("CARGO_PKG_VERSION"));
+
+/// How many lost sessions of a camera are told goodbye at a time.
+const MAX_GOODBYE_COUNT: usize = 4;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -89,8 +93,15 @@ pub(super) async fn record(
 async fn connect(context: &Context<'_>) -> Result<(Vec<Track>, Demuxed), Failure> {
     let Context { camera, group, .. } = *context;
     let fail = |error: retina::Error| failure(camera, &error);
+    // Goodbyes to lost sessions go on in the background, for as long as the camera says.
+    let is_polite = group.stale_sessions().num_sessions < MAX_GOODBYE_COUNT;
     let options = SessionOptions::default()
         .creds(camera.credentials().map(super::Credentials::to_retina))
+        .teardown(if is_polite {
+            TeardownPolicy::Auto
+        } else {
+            TeardownPolicy::Never
+        })
         .session_group(Arc::clone(group))
         .user_agent(USER_AGENT.to_owned());
     let described = Session::describe(camera.url().clone(), options).await;
@@ -99,7 +110,7 @@ async fn connect(context: &Context<'_>) -> Result<(Vec<Track>, Demuxed), Failure
     if tracks.is_empty() {
         let offered = left_out.join(", ");
         let text = format!("the camera offers nothing that can be recorded, only [{offered}]");
-        return Err(Failure::Camera(text));
+        return Err(Failure::Camera(printable(&text)));
     }
     if !left_out.is_empty() {
         tracing::info!(
@@ -137,8 +148,16 @@ fn failure(camera: &RtspCamera, error: &retina::Error) -> Failure {
         (Some(401 | 403), None) => {
             Failure::Login("the camera asks for a user name and a password".to_owned())
         }
-        _ => Failure::Camera(full.lines().next().unwrap_or_default().to_owned()),
+        _ => Failure::Camera(printable(full.lines().next().unwrap_or_default())),
     }
+}
+
+/// `text`, parts of which come from a camera, fit for a terminal: short, and without control
+/// characters.
+fn printable(text: &str) -> String {
+    const MAX_CHAR_COUNT: usize = 300;
+    let harmless = |c: char| if c.is_control() { '?' } else { c };
+    text.chars().take(MAX_CHAR_COUNT).map(harmless).collect()
 }
 
 /// A session whose stream is running.
@@ -294,6 +313,14 @@ impl From<AudioFrame> for Arrived {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_camera_says_cannot_command_the_terminal() {
+        let said = format!("video/\u{1b}[2J\nvp8{}", "x".repeat(1_000));
+        let shown = printable(&said);
+        assert!(shown.starts_with("video/?[2J?vp8x"));
+        assert_eq!(shown.chars().count(), 300);
+    }
 
     #[test]
     fn ntp_time_becomes_microseconds_since_1970() {
