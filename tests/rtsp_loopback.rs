@@ -519,3 +519,20 @@ fn lost_packets_are_a_gap_between_the_frames_around_them() {
     assert_eq!(after.time.us_since(before.time), 4 * 40_000);
     assert_eq!(status.report().lost_packet_count, 3);
 }
+
+#[test]
+fn sound_that_arrives_late_is_moved_to_where_sender_reports_say() {
+    let runtime = runtime();
+    let (mut recorder, collector) = recorder(&runtime, impatient());
+    let actor = Actor::start(Manner::LateSound, 1);
+    recorder.add(camera(1, &actor.url())).unwrap();
+    collector.wait("sound", |items| frame_count(items, 1, 1) >= 10);
+    runtime.block_on(recorder.stop());
+    let pictures_start = collector.frames(1, 0)[0].time;
+    let times = collector.frames(1, 1).into_iter();
+    let times: Vec<i64> = times.map(|f| f.time.us_since(pictures_start)).collect();
+    // The first came before the reports. Then 300 ms before the pictures, every 20 ms.
+    assert!(times[0] >= 0, "{times:?}");
+    let expected: Vec<i64> = (1..10).map(|number| number * 20_000 - 300_000).collect();
+    assert_eq!(times[1..], expected);
+}

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -27,6 +28,9 @@ pub(crate) enum Manner {
     Mute,
     /// Plays good H.264, but three packets, of one picture each, are missing after the tenth.
     LosesPackets,
+    /// Plays H.264 and G.711. Sound is sent together with pictures that were taken 300 ms later;
+    /// sender reports say so, by a clock that believes it is 1970.
+    LateSound,
 }
 
 /// A camera that misbehaves for as long as the process lives.
@@ -95,6 +99,7 @@ impl Random {
 /// Answers one client until it hangs up.
 fn answer(mut client: &TcpStream, manner: Manner, random: &mut Random) -> std::io::Result<()> {
     let mut lines = BufReader::new(client).lines();
+    let mut channels = (0u8..).step_by(2);
     while let Some((method, cseq)) = read_request(&mut lines)? {
         match (manner, method.as_str()) {
             (Manner::Mute, _) => {}
@@ -105,12 +110,19 @@ fn answer(mut client: &TcpStream, manner: Manner, random: &mut Random) -> std::i
                 client.write_all(&response(&cseq, kind, &body))?;
             }
             (_, "SETUP") => {
-                let headers = "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
-                client.write_all(&response(&cseq, headers, &[]))?;
+                let first = channels.next().unwrap_or(0);
+                let channels = format!("{first}-{}", first + 1);
+                let headers = format!(
+                    "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved={channels}\r\n"
+                );
+                client.write_all(&response(&cseq, &headers, &[]))?;
             }
-            (Manner::LosesPackets, "PLAY") => {
+            (Manner::LosesPackets | Manner::LateSound, "PLAY") => {
                 client.write_all(&response(&cseq, "Session: 1\r\n", &[]))?;
-                send_pictures(client)?;
+                match manner {
+                    Manner::LosesPackets => send_pictures(client, 10..13)?,
+                    _ => send_late_sound(client)?,
+                }
                 return client.read_to_end(&mut Vec::new()).map(drop);
             }
             _ => {
@@ -157,6 +169,10 @@ fn description(manner: Manner, random: &mut Random) -> Vec<u8> {
             "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n\
              m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:b\r\n"
         }
+        Manner::LateSound => {
+            "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:a\r\n\
+             m=audio 0 RTP/AVP 0\r\na=control:b\r\n"
+        }
         _ => "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:a\r\n",
     };
     [head, media].concat().into_bytes()
@@ -183,14 +199,15 @@ fn send_packets(
     }
 }
 
-/// Sends each NAL unit of some pictures as a packet. Sequence numbers wrap on the way.
-fn send_pictures(client: &TcpStream) -> std::io::Result<()> {
+/// Sends each NAL unit of some pictures as a packet, but not of those numbered `lost`. Sequence
+/// numbers wrap on the way.
+fn send_pictures(client: &TcpStream, lost: Range<u16>) -> std::io::Result<()> {
     let clip = include_bytes!("../../src/ingest/clips/gate.h264");
     let mut sequence = 65_530u16;
     for (number, unit) in (0u16..).zip(AccessUnits::new(Codec::H264, clip)) {
         for (index, nal) in unit.iter().enumerate() {
             let is_last = index + 1 == unit.len();
-            if !(10..13).contains(&number) {
+            if !lost.contains(&number) {
                 send_packet(client, sequence, number, is_last, nal)?;
             }
             sequence = sequence.wrapping_add(1);
@@ -199,23 +216,55 @@ fn send_pictures(client: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Sends pictures, one packet of sound, sender reports for both, and more sound.
+fn send_late_sound(client: &TcpStream) -> std::io::Result<()> {
+    send_pictures(client, 20..50)?;
+    let sound = |sequence: u16, clock: u32| {
+        let head = [
+            &[0x80, 0][..],
+            &sequence.to_be_bytes(),
+            &clock.to_be_bytes(),
+        ];
+        interleave(
+            client,
+            2,
+            &[&head.concat()[..], &[0; 4], &[0xff; 160]].concat(),
+        )
+    };
+    // 8,000 per second: the sound began 300 ms before the picture with RTP time 0.
+    sound(0, 7_000)?;
+    interleave(client, 1, &sender_report(0, 86_400))?;
+    interleave(client, 3, &sender_report(7_000 + 2_400, 86_400))?;
+    (1..10).try_for_each(|number| sound(number, 7_000 + 160 * u32::from(number)))
+}
+
+/// RTCP: source 0 shows RTP time `clock` when its own clock shows `utc_s`.
+fn sender_report(clock: u32, utc_s: u32) -> Vec<u8> {
+    let since_1900_s = utc_s + 2_208_988_800;
+    let words = [0x80c8_0006, 0, since_1900_s, 0, clock, 0, 0];
+    words.into_iter().flat_map(u32::to_be_bytes).collect()
+}
+
 /// Sends an RTP packet: version 2, payload type 96, 40 ms for each picture, source 0.
 fn send_packet(
-    mut client: &TcpStream,
+    client: &TcpStream,
     sequence: u16,
     picture: u16,
     is_last: bool,
     payload: &[u8],
 ) -> std::io::Result<()> {
-    let len = u16::try_from(12 + payload.len()).unwrap();
     let marker = if is_last { 0x80 } else { 0 };
     let head = [
-        &[b'$', 0][..],
-        &len.to_be_bytes(),
-        &[0x80, marker | 0x60],
+        &[0x80, marker | 0x60][..],
         &sequence.to_be_bytes(),
         &(u32::from(picture) * 3_600).to_be_bytes(),
         &[0; 4],
     ];
-    client.write_all(&[&head.concat(), payload].concat())
+    interleave(client, 0, &[&head.concat(), payload].concat())
+}
+
+/// Sends a packet within the RTSP connection.
+fn interleave(mut client: &TcpStream, channel: u8, packet: &[u8]) -> std::io::Result<()> {
+    let [high, low] = u16::try_from(packet.len()).unwrap().to_be_bytes();
+    client.write_all(&[&[b'$', channel, high, low], packet].concat())
 }
