@@ -6,7 +6,9 @@ pub mod block;
 #[cfg(feature = "export")]
 pub mod export;
 pub mod frame;
+pub mod ingest;
 pub mod io;
+pub mod reader;
 pub mod table;
 pub mod volume;
 pub mod writer;

@@ -24,6 +24,27 @@ pub(super) struct BlockIndex {
     pub(super) sections: Vec<StreamSection>,
 }
 
+/// Reads of one block, in order: so many submitted, so many taken.
+#[derive(Debug)]
+pub(super) struct Reads<'s> {
+    spans: &'s [Span],
+    submitted: usize,
+    taken: usize,
+    /// Completions that came before their turn; never more than are under way.
+    done: Vec<Completion>,
+}
+
+impl<'s> Reads<'s> {
+    pub(super) fn new(spans: &'s [Span]) -> Self {
+        Self {
+            spans,
+            submitted: 0,
+            taken: 0,
+            done: Vec::new(),
+        }
+    }
+}
+
 /// The blocks of a volume through a device of the reader's own.
 pub(super) struct Blocks<'b> {
     pub(super) volume: &'b Volume,
@@ -50,9 +71,11 @@ impl Blocks<'_> {
     pub(super) fn holds_key(&self, _stream: StreamId, start: &DecodeStart) -> bool {
         let row = self.volume.table().block(start.sequence);
         row.is_some_and(|row| row.state != RowState::Empty)
-            && !self.verdict.voids.iter().any(|void| {
-                start.sequence > void.from.sequence && start.sequence < void.to
-            })
+            && !self
+                .verdict
+                .voids
+                .iter()
+                .any(|void| start.sequence > void.from.sequence && start.sequence < void.to)
     }
 
     /// What the block of `row` holds of `wanted` streams, which are sorted, or of all.
@@ -84,14 +107,19 @@ impl Blocks<'_> {
         }
         let runs: Vec<RunHeader> = if row.state == RowState::Open {
             let runs = self.volume.live().runs();
-            runs.filter(|run| run.id == id).map(|run| RunHeader::clone(&run)).collect()
+            runs.filter(|run| run.id == id)
+                .map(|run| RunHeader::clone(&run))
+                .collect()
         } else {
             index::runs_of_block(&mut fetch, &geometry, &id)?
         };
-        let visible = |run: &&RunHeader| {
-            run.position() <= self.limit && self.verdict.counts(run.position())
-        };
-        let runs = runs.iter().filter(visible).map(|run| only(run, wanted)).collect::<Vec<_>>();
+        let visible =
+            |run: &&RunHeader| run.position() <= self.limit && self.verdict.counts(run.position());
+        let runs = runs
+            .iter()
+            .filter(visible)
+            .map(|run| only(run, wanted))
+            .collect::<Vec<_>>();
         let sections = index::sections_of_runs(&mut fetch, &geometry, runs.iter());
         Ok(BlockIndex { id, sections })
     }
@@ -102,8 +130,9 @@ impl Blocks<'_> {
         let slot = located.geometry.slot_of(row.sequence);
         let mut fetch = Fetcher::new(&mut *self.device);
         let header = head::header_in_slot(&mut fetch, &located, slot);
-        let header = header
-            .ok_or_else(|| Error::damaged(format!("the header of block {} is lost", row.sequence)))?;
+        let header = header.ok_or_else(|| {
+            Error::damaged(format!("the header of block {} is lost", row.sequence))
+        })?;
         if header.id.sequence != row.sequence || load::row_nonce(&header.id) != row.nonce {
             return Err(overwritten(row));
         }
@@ -113,72 +142,78 @@ impl Blocks<'_> {
     /// The bytes of a chunk, and the identity of its block.
     pub(super) fn chunk(&mut self, row: &TableRow, chunk: &ChunkEntry) -> Result<(Bytes, BlockId)> {
         let id = self.id(row)?;
-        let wanted = [Wanted { stream: StreamId(0), chunk: *chunk }];
+        let wanted = [Wanted {
+            stream: StreamId(0),
+            chunk: *chunk,
+        }];
         let unit_len = self.volume.geometry().unit_len();
         let spans = super::plan::spans(&wanted, unit_len);
         let span = spans.first().ok_or_else(|| overwritten(row))?;
-        let mut bytes = None;
-        self.read_spans(&id, std::slice::from_ref(span), &mut |_, read| {
-            bytes = Some(read);
-            true
-        })?;
-        let bytes = bytes.ok_or_else(|| overwritten(row))??;
-        Ok((within(&bytes, span, chunk), id))
+        let mut reads = Reads::new(&spans);
+        let (_, bytes) = self
+            .next_read(&id, &mut reads)?
+            .ok_or_else(|| overwritten(row))?;
+        Ok((within(&bytes?, span, chunk), id))
     }
 
-    /// Reads `spans` of a block, several at a time, and hands each to `take` in order, until it
-    /// says that it is enough.
+    /// The next of `reads` of block `id`, in order; several are under way at a time.
     ///
     /// # Errors
     ///
-    /// [`Io`](ErrorKind::Io) when the kernel refuses to wait; a read that fails is handed over as
-    /// its error.
-    pub(super) fn read_spans(
+    /// [`Io`](ErrorKind::Io) when the kernel refuses to wait; a read that fails is returned as its
+    /// error.
+    pub(super) fn next_read<'s>(
         &mut self,
         id: &BlockId,
-        spans: &[Span],
-        take: &mut dyn FnMut(&Span, Result<Bytes>) -> bool,
-    ) -> Result<()> {
+        reads: &mut Reads<'s>,
+    ) -> Result<Option<(&'s Span, Result<Bytes>)>> {
         let base = self.volume.geometry().offset_of_slot(id.slot);
-        let mut done: Vec<Option<Completion>> = Vec::new();
-        done.resize_with(spans.len(), || None);
-        let (mut next, mut wants_more) = (0, true);
-        for (number, span) in spans.iter().enumerate() {
-            while wants_more && next < spans.len() && next < number + READS_IN_FLIGHT {
-                let Some(span) = spans.get(next) else { break };
-                let len = span.len as usize;
-                let buffer = Some(self.buffer(len)?);
-                let offset = base + u64::from(span.offset);
-                let token = next as u64;
-                self.device.submit(Request { token, op: Op::Read, offset, len, buffer });
-                next += 1;
-            }
-            if number >= next {
-                break;
-            }
-            let completion = self.completion(number, &mut done)?;
-            if wants_more {
-                wants_more = take(span, bytes_of(completion, span));
-            }
+        while reads.submitted < reads.taken + READS_IN_FLIGHT
+            && let Some(span) = reads.spans.get(reads.submitted)
+        {
+            let len = span.len as usize;
+            let buffer = Some(self.buffer(len)?);
+            let offset = base + u64::from(span.offset);
+            let token = reads.submitted as u64;
+            self.device.submit(Request {
+                token,
+                op: Op::Read,
+                offset,
+                len,
+                buffer,
+            });
+            reads.submitted += 1;
+        }
+        let Some(span) = reads.spans.get(reads.taken) else {
+            return Ok(None);
+        };
+        let completion = self.completion(reads)?;
+        reads.taken += 1;
+        Ok(Some((span, bytes_of(completion, span))))
+    }
+
+    /// Waits for the reads that are under way and drops them.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io) when the kernel refuses to wait.
+    pub(super) fn abandon(&mut self, reads: &mut Reads<'_>) -> Result<()> {
+        while reads.taken < reads.submitted {
+            self.completion(reads)?;
+            reads.taken += 1;
         }
         Ok(())
     }
 
-    fn completion(
-        &mut self,
-        number: usize,
-        done: &mut [Option<Completion>],
-    ) -> Result<Completion> {
+    /// The completion of the oldest read that was not taken.
+    fn completion(&mut self, reads: &mut Reads<'_>) -> Result<Completion> {
+        let number = reads.taken as u64;
         loop {
-            if let Some(completion) = done.get_mut(number).and_then(Option::take) {
-                return Ok(completion);
+            if let Some(at) = reads.done.iter().position(|done| done.token == number) {
+                return Ok(reads.done.swap_remove(at));
             }
             match self.device.reap() {
-                Some(completion) => {
-                    if let Some(place) = done.get_mut(completion.token as usize) {
-                        *place = Some(completion);
-                    }
-                }
+                Some(completion) => reads.done.push(completion),
                 None => self.device.wait(None)?,
             }
         }
@@ -187,14 +222,18 @@ impl Blocks<'_> {
     fn buffer(&self, len: usize) -> Result<Buffer> {
         let pooled = Some(()).filter(|()| len <= self.pool.buffer_len());
         // A consumer that keeps its frames keeps their buffers: then more are made.
-        pooled.and_then(|()| self.pool.take()).map_or_else(|| Buffer::allocate(len), Ok)
+        pooled
+            .and_then(|()| self.pool.take())
+            .map_or_else(|| Buffer::allocate(len), Ok)
     }
 }
 
 fn bytes_of(done: Completion, span: &Span) -> Result<Bytes> {
     let place = format_args!("read {} bytes at {} of a block", span.len, span.offset).to_string();
     done.result.map_err(|e| Error::io(place, e))?;
-    let buffer = done.buffer.ok_or_else(|| Error::invalid("the device returned no buffer"))?;
+    let buffer = done
+        .buffer
+        .ok_or_else(|| Error::invalid("the device returned no buffer"))?;
     Ok(buffer.into_bytes(span.len as usize))
 }
 
@@ -209,7 +248,8 @@ pub(super) fn within(bytes: &Bytes, span: &Span, chunk: &ChunkEntry) -> Bytes {
 fn only(run: &RunHeader, wanted: Option<&[StreamId]>) -> RunHeader {
     let mut run = run.clone();
     if let Some(wanted) = wanted {
-        run.chunks.retain(|entry| wanted.binary_search(&entry.stream).is_ok());
+        run.chunks
+            .retain(|entry| wanted.binary_search(&entry.stream).is_ok());
     }
     run
 }

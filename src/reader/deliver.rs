@@ -42,7 +42,11 @@ impl Deliverer {
     /// For a range that ends at `end`; from key frames on.
     pub(super) fn for_range(range: TimeRange) -> Self {
         let end = Some(range.end).filter(|end| *end < Timestamp::MAX);
-        Self { streams: HashMap::new(), end, from_key: true }
+        Self {
+            streams: HashMap::new(),
+            end,
+            from_key: true,
+        }
     }
 
     /// For whole blocks: everything as it is.
@@ -52,7 +56,9 @@ impl Deliverer {
 
     /// Whether nothing more of `stream` will be delivered.
     pub(super) fn is_done(&self, stream: StreamId) -> bool {
-        self.streams.get(&stream).is_some_and(|delivery| delivery.is_done)
+        self.streams
+            .get(&stream)
+            .is_some_and(|delivery| delivery.is_done)
     }
 
     /// The setup in force before the next chunk of `stream`.
@@ -67,7 +73,12 @@ impl Deliverer {
         let delivery = self.streams.entry(stream).or_default();
         if delivery.setup.as_ref() != Some(&setup) {
             delivery.setup = Some(setup.clone());
-            out.push_back(Recorded { stream, sequence, ordinal: 0, item: Item::Setup(setup) });
+            out.push_back(Recorded {
+                stream,
+                sequence,
+                ordinal: 0,
+                item: Item::Setup(setup),
+            });
         }
     }
 
@@ -87,8 +98,18 @@ impl Deliverer {
             delivery.skipping.get_or_insert((cause, Some(start)));
             return;
         }
-        let gap = Gap { cause, start: times.start, end: Some(times.end), lost_count: None };
-        out.push_back(Recorded { stream, sequence, ordinal: 0, item: Item::Gap(gap) });
+        let gap = Gap {
+            cause,
+            start: times.start,
+            end: Some(times.end),
+            lost_count: None,
+        };
+        out.push_back(Recorded {
+            stream,
+            sequence,
+            ordinal: 0,
+            item: Item::Gap(gap),
+        });
     }
 
     /// Delivers the frames of a chunk from number `first` on. `bytes` are the chunk's; a frame
@@ -103,13 +124,20 @@ impl Deliverer {
     ) {
         for (number, frame) in view.frames.iter().enumerate() {
             if frame.payload(bytes).is_err() {
-                let times = TimeRange { start: frame.time, end: frame.time };
+                let times = TimeRange {
+                    start: frame.time,
+                    end: frame.time,
+                };
                 self.lost(view.stream, sequence, times, GapCause::Damaged, out);
                 continue;
             }
             let from = frame.offset as usize;
             let payload = bytes.slice(from..from + frame.len as usize);
-            let place = Place { stream: view.stream, sequence, ordinal: frame.ordinal };
+            let place = Place {
+                stream: view.stream,
+                sequence,
+                ordinal: frame.ordinal,
+            };
             if frame.record {
                 self.record(place, &payload, number < usize::from(first), out);
             } else if number >= usize::from(first) {
@@ -127,7 +155,9 @@ impl Deliverer {
     ) {
         match Record::decode(payload) {
             Ok(Record::Setup(setup)) => self.set_up(place.stream, place.sequence, setup, out),
-            Ok(Record::Gap(record)) if !is_before => out.push_back(place.with(Item::Gap(record.gap))),
+            Ok(Record::Gap(record)) if !is_before => {
+                out.push_back(place.with(Item::Gap(record.gap)))
+            }
             Ok(Record::Gap(_)) => {}
             Err(e) => tracing::warn!(stream = %place.stream, "a record is skipped: {e}"),
         }
@@ -146,15 +176,24 @@ impl Deliverer {
             return;
         }
         if from_key && !delivery.may_start_at(view) {
-            delivery.skipping.get_or_insert((GapCause::NoKeyFrame, Some(view.time)));
+            delivery
+                .skipping
+                .get_or_insert((GapCause::NoKeyFrame, Some(view.time)));
             return;
         }
         if let Some((cause, Some(start))) = delivery.skipping.take() {
-            let gap = Gap { cause, start, end: Some(view.time), lost_count: None };
+            let gap = Gap {
+                cause,
+                start,
+                end: Some(view.time),
+                lost_count: None,
+            };
             out.push_back(place.with(Item::Gap(gap)));
         }
         delivery.is_started = true;
-        let last = delivery.last_time.map_or(view.time, |last| last.max(view.time));
+        let last = delivery
+            .last_time
+            .map_or(view.time, |last| last.max(view.time));
         delivery.last_time = Some(last);
         let item = place.with(Item::Frame(Frame {
             track: view.track,
@@ -177,9 +216,19 @@ impl Deliverer {
     pub(super) fn finish(&mut self, out: &mut VecDeque<Recorded>) {
         for (stream, delivery) in &mut self.streams {
             if let Some((cause, Some(start))) = delivery.skipping.take() {
-                let gap = Gap { cause, start, end: None, lost_count: None };
+                let gap = Gap {
+                    cause,
+                    start,
+                    end: None,
+                    lost_count: None,
+                };
                 let item = Item::Gap(gap);
-                out.push_back(Recorded { stream: *stream, sequence: 0, ordinal: 0, item });
+                out.push_back(Recorded {
+                    stream: *stream,
+                    sequence: 0,
+                    ordinal: 0,
+                    item,
+                });
             }
         }
     }
@@ -195,8 +244,17 @@ struct Place {
 
 impl Place {
     fn with(self, item: Item) -> Recorded {
-        let Self { stream, sequence, ordinal } = self;
-        Recorded { stream, sequence, ordinal, item }
+        let Self {
+            stream,
+            sequence,
+            ordinal,
+        } = self;
+        Recorded {
+            stream,
+            sequence,
+            ordinal,
+            item,
+        }
     }
 }
 

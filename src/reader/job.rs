@@ -5,12 +5,14 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::blocks::{BlockIndex, Blocks, within};
+use super::blocks::{BlockIndex, Blocks, Reads, within};
 use super::deliver::Deliverer;
 use super::outlet::Outlet;
 use super::plan::{Wanted, spans};
 use super::query::{Query, Recorded, Select, Until};
 use super::start::{StartAt, start_of};
+use bytes::Bytes;
+
 use crate::base::error::{ErrorKind, Result};
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::TimeRange;
@@ -57,9 +59,15 @@ pub(super) fn run(
 ) -> Result<()> {
     let limit = match query.until {
         Until::Written => volume.completed(),
-        Until::Now | Until::Committed => volume.durable().max(volume.verdict().end_if_closed()),
+        Until::Now | Until::Committed => volume.readable(),
     };
-    let blocks = Blocks { volume, device, pool, verdict: volume.verdict(), limit };
+    let blocks = Blocks {
+        volume,
+        device,
+        pool,
+        verdict: volume.verdict(),
+        limit,
+    };
     let mut streams = query.streams.clone();
     streams.sort_unstable();
     streams.dedup();
@@ -110,7 +118,9 @@ impl Job<'_> {
     fn time(&mut self, range: TimeRange, until: Until) -> Result<Flow> {
         // The list first, then the table: a block that is sealed in between is in both.
         let live = self.blocks.volume.live();
-        let live_from = live.next().and_then(|next| next.run().map(|run| run.id.sequence));
+        let live_from = live
+            .next()
+            .and_then(|next| next.run().map(|run| run.id.sequence));
         let rows = self.blocks.volume.blocks_in(range);
         self.find_starts(&rows, &range)?;
         let first = self.starts.values().map(|start| start.sequence).min();
@@ -119,7 +129,8 @@ impl Job<'_> {
             let all = self.blocks.volume.table().blocks();
             let is_live = |sequence| live_from.is_some_and(|from| sequence >= from);
             let within = |row: &TableRow| row.sequence >= first && row.sequence <= last;
-            all.filter(|row| within(row) && !is_live(row.sequence)).collect()
+            all.filter(|row| within(row) && !is_live(row.sequence))
+                .collect()
         });
         for row in stored {
             if let Err(stop) = self.block(&row)? {
@@ -132,7 +143,13 @@ impl Job<'_> {
     fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) -> Result<()> {
         let streams = match self.wanted() {
             Some(streams) => streams,
-            None => self.blocks.volume.streams().iter().map(|stream| stream.id).collect(),
+            None => self
+                .blocks
+                .volume
+                .streams()
+                .iter()
+                .map(|stream| stream.id)
+                .collect(),
         };
         for stream in streams {
             if let Some(start) = start_of(&mut self.blocks, rows, stream, range)? {
@@ -172,20 +189,35 @@ impl Job<'_> {
         let counts = |run| self.blocks.counts(Position { sequence, run });
         let chunks = section.chunks.iter();
         let visible = chunks.filter(|chunk| counts(chunk.run) && !before(chunk.offset));
-        let wanted = visible.map(|chunk| Wanted { stream, chunk: *chunk });
-        if self.deliverer.is_done(stream) { Vec::new() } else { wanted.collect() }
+        let wanted = visible.map(|chunk| Wanted {
+            stream,
+            chunk: *chunk,
+        });
+        if self.deliverer.is_done(stream) {
+            Vec::new()
+        } else {
+            wanted.collect()
+        }
     }
 
     /// The setup in force at the first chunk that is read.
     fn set_up(&mut self, sequence: Sequence, section: &StreamSection, first: &Wanted) {
         let is_first = |chunk: &&crate::block::ChunkEntry| chunk.offset == first.chunk.offset;
-        let number = section.chunks.iter().take_while(|chunk| !is_first(chunk)).count() as u32;
-        let setups = section.records.iter().filter_map(|(at, record)| match record {
-            Record::Setup(setup) if *at < number || *at == 0 => Some(setup),
-            _ => None,
-        });
+        let number = section
+            .chunks
+            .iter()
+            .take_while(|chunk| !is_first(chunk))
+            .count() as u32;
+        let setups = section
+            .records
+            .iter()
+            .filter_map(|(at, record)| match record {
+                Record::Setup(setup) if *at < number || *at == 0 => Some(setup),
+                _ => None,
+            });
         if let Some(setup) = setups.last() {
-            self.deliverer.set_up(section.stream, sequence, setup.clone(), &mut self.out);
+            self.deliverer
+                .set_up(section.stream, sequence, setup.clone(), &mut self.out);
         }
     }
 
@@ -194,40 +226,58 @@ impl Job<'_> {
         let spans = spans(wanted, self.blocks.volume.geometry().unit_len());
         let tag = index.id.tag();
         let volume = self.blocks.volume;
-        let Self { blocks, outlet, deliverer, starts, out, .. } = self;
-        let mut flow = Ok(());
-        blocks.read_spans(&index.id, &spans, &mut |span, bytes| {
-            outlet.after_read(row);
+        let mut reads = Reads::new(&spans);
+        while let Some((span, bytes)) = self.blocks.next_read(&index.id, &mut reads)? {
+            self.outlet.after_read(row);
             // After the read: the row tells whether the writer was here meanwhile.
             let now = volume.table().block(row.sequence);
             let is_current = now.is_some_and(|now| now.nonce == row.nonce);
-            for Wanted { stream, chunk } in wanted.get(span.chunks.clone()).unwrap_or_default() {
-                let view = bytes.as_ref().ok().filter(|_| is_current).map(|bytes| {
-                    let bytes = within(bytes, span, chunk);
-                    (ChunkView::decode(&bytes, tag, *stream, chunk.offset), bytes)
-                });
-                match view {
-                    Some((Ok(view), bytes)) => {
-                        let own = |start: &&StartAt| {
-                            (start.sequence, start.offset) == (row.sequence, chunk.offset)
-                        };
-                        let first = starts.get(stream).filter(own).map_or(0, |start| start.frame);
-                        deliverer.chunk(row.sequence, &view, &bytes, first, out);
-                    }
-                    _ => {
-                        let cause =
-                            if is_current { GapCause::Damaged } else { GapCause::Overwritten };
-                        deliverer.lost(*stream, row.sequence, chunk.times, cause, out);
-                    }
-                }
+            for wanted in wanted.get(span.chunks.clone()).unwrap_or_default() {
+                let bytes = bytes.as_ref().ok().filter(|_| is_current);
+                let bytes = bytes.map(|bytes| within(bytes, span, &wanted.chunk));
+                self.chunk(row, tag, wanted, bytes, is_current);
             }
-            flow = send(outlet, out);
-            flow.is_ok()
-        })?;
-        if flow.is_ok() {
-            flow = self.send();
+            if let Err(stop) = self.send() {
+                self.blocks.abandon(&mut reads)?;
+                return Ok(Err(stop));
+            }
         }
-        Ok(flow)
+        Ok(self.send())
+    }
+
+    /// Delivers a chunk whose bytes were read, or what its loss means.
+    fn chunk(
+        &mut self,
+        row: &TableRow,
+        tag: u64,
+        wanted: &Wanted,
+        bytes: Option<Bytes>,
+        is_current: bool,
+    ) {
+        let Wanted { stream, chunk } = wanted;
+        let view = bytes.and_then(|bytes| {
+            let view = ChunkView::decode(&bytes, tag, *stream, chunk.offset).ok()?;
+            Some((view, bytes))
+        });
+        let Some((view, bytes)) = view else {
+            let cause = if is_current {
+                GapCause::Damaged
+            } else {
+                GapCause::Overwritten
+            };
+            let sequence = row.sequence;
+            return self
+                .deliverer
+                .lost(*stream, sequence, chunk.times, cause, &mut self.out);
+        };
+        let place = (row.sequence, chunk.offset);
+        let own = self
+            .starts
+            .get(stream)
+            .filter(|start| (start.sequence, start.offset) == place);
+        let first = own.map_or(0, |start| start.frame);
+        self.deliverer
+            .chunk(row.sequence, &view, &bytes, first, &mut self.out);
     }
 
     /// A block that cannot be read: a gap for every wanted stream.
@@ -241,7 +291,8 @@ impl Job<'_> {
             None => self.starts.keys().copied().collect(),
         };
         for stream in streams {
-            self.deliverer.lost(stream, row.sequence, row.times, cause, &mut self.out);
+            self.deliverer
+                .lost(stream, row.sequence, row.times, cause, &mut self.out);
         }
         self.send()
     }
@@ -268,7 +319,11 @@ impl Job<'_> {
                     let (volume, limit) = (self.blocks.volume, self.blocks.limit);
                     let has_more = || {
                         let written = until == Until::Written;
-                        let now = if written { volume.completed() } else { volume.durable() };
+                        let now = if written {
+                            volume.completed()
+                        } else {
+                            volume.durable()
+                        };
                         now > limit || !volume.is_recording()
                     };
                     let was_over = !volume.is_recording();
@@ -304,33 +359,38 @@ impl Job<'_> {
         let mut wanted = Vec::new();
         let mut setups = Vec::new();
         for entry in run.chunks.iter().filter(|entry| is_wanted(&entry.stream)) {
-            let chunk = Wanted { stream: entry.stream, chunk: entry.chunk };
+            let chunk = Wanted {
+                stream: entry.stream,
+                chunk: entry.chunk,
+            };
             match before(&entry.stream, entry.chunk.offset) {
                 false => wanted.push(chunk),
                 true if entry.has_records => setups.push(chunk),
                 true => {}
             }
         }
-        let index = BlockIndex { id: run.id, sections: Vec::new() };
+        let index = BlockIndex {
+            id: run.id,
+            sections: Vec::new(),
+        };
         for chunk in setups {
             // Decoding starts behind it, with the setup that it holds.
-            let Ok((bytes, id)) = self.blocks.chunk(&row, &chunk.chunk) else { continue };
+            let Ok((bytes, id)) = self.blocks.chunk(&row, &chunk.chunk) else {
+                continue;
+            };
             let view = ChunkView::decode(&bytes, id.tag(), chunk.stream, chunk.chunk.offset);
             if let Ok(view) = view {
-                self.deliverer.chunk(sequence, &view, &bytes, u16::MAX, &mut self.out);
+                self.deliverer
+                    .chunk(sequence, &view, &bytes, u16::MAX, &mut self.out);
             }
         }
         self.chunks(&row, &index, &wanted)
     }
 
     fn send(&mut self) -> Flow {
-        send(self.outlet, &mut self.out)
+        while let Some(item) = self.out.pop_front() {
+            self.outlet.send(item, self.blocks.device)?;
+        }
+        Ok(())
     }
-}
-
-fn send(outlet: &mut Outlet, out: &mut VecDeque<Recorded>) -> Flow {
-    while let Some(item) = out.pop_front() {
-        outlet.send(item)?;
-    }
-    Ok(())
 }

@@ -34,7 +34,9 @@ pub(super) fn spans(wanted: &[Wanted], unit_len: u32) -> Vec<Span> {
     for (number, Wanted { chunk, .. }) in wanted.iter().enumerate() {
         let from = chunk.offset / unit_len * unit_len;
         let end = chunk.offset.saturating_add(chunk.len);
-        let end = end.checked_next_multiple_of(unit_len).unwrap_or(u32::MAX / unit_len * unit_len);
+        let end = end
+            .checked_next_multiple_of(unit_len)
+            .unwrap_or(u32::MAX / unit_len * unit_len);
         let near = spans.last_mut().filter(|span| {
             from.saturating_sub(span.offset.saturating_add(span.len)) <= MERGE_LEN
                 && end.saturating_sub(span.offset) <= SPAN_LEN
@@ -45,7 +47,11 @@ pub(super) fn spans(wanted: &[Wanted], unit_len: u32) -> Vec<Span> {
                 span.len = span.len.max(end - span.offset);
                 span.chunks.end = number + 1;
             }
-            None => spans.push(Span { offset: from, len: end - from, chunks: number..number + 1 }),
+            None => spans.push(Span {
+                offset: from,
+                len: end - from,
+                chunks: number..number + 1,
+            }),
         }
     }
     spans
@@ -60,17 +66,38 @@ mod tests {
 
     fn wanted(offset: u32, len: u32) -> Wanted {
         let time = Timestamp(0);
-        let times = TimeRange { start: time, end: time };
-        let chunk =
-            ChunkEntry { offset, len, run: 1, times, has_frames: true, first_key: None, start: None };
-        Wanted { stream: StreamId(0), chunk }
+        let times = TimeRange {
+            start: time,
+            end: time,
+        };
+        let chunk = ChunkEntry {
+            offset,
+            len,
+            run: 1,
+            times,
+            has_frames: true,
+            first_key: None,
+            start: None,
+        };
+        Wanted {
+            stream: StreamId(0),
+            chunk,
+        }
     }
 
     #[test]
     fn near_chunks_are_read_at_once_and_far_ones_are_not() {
-        let chunks = [wanted(4160, 100), wanted(4288, 5000), wanted(60_000, 64), wanted(400_000, 9)];
+        let chunks = [
+            wanted(4160, 100),
+            wanted(4288, 5000),
+            wanted(60_000, 64),
+            wanted(400_000, 9),
+        ];
         let spans = spans(&chunks, 4096);
-        let shape: Vec<_> = spans.iter().map(|s| (s.offset, s.len, s.chunks.clone())).collect();
+        let shape: Vec<_> = spans
+            .iter()
+            .map(|s| (s.offset, s.len, s.chunks.clone()))
+            .collect();
         assert_eq!(shape, [(4096, 57_344, 0..3), (397_312, 4096, 3..4)]);
     }
 

@@ -41,12 +41,20 @@ pub struct Query {
 impl Query {
     /// Everything of `streams` in `range`, up to now.
     pub fn time(streams: impl Into<Vec<StreamId>>, range: TimeRange) -> Self {
-        Self { streams: streams.into(), select: Select::Time(range), until: Until::Now }
+        Self {
+            streams: streams.into(),
+            select: Select::Time(range),
+            until: Until::Now,
+        }
     }
 
     /// Blocks in the given order, all streams, nothing left out.
     pub fn blocks(sequences: impl Into<Vec<Sequence>>) -> Self {
-        Self { streams: Vec::new(), select: Select::Blocks(sequences.into()), until: Until::Now }
+        Self {
+            streams: Vec::new(),
+            select: Select::Blocks(sequences.into()),
+            until: Until::Now,
+        }
     }
 }
 

@@ -29,12 +29,21 @@ pub(super) fn start_of(
     range: &TimeRange,
 ) -> Result<Option<StartAt>> {
     for row in rows {
-        let Ok(index) = blocks.index(row, Some(&[stream])) else { continue };
-        let Some(section) = index.sections.iter().find(|section| section.stream == stream) else {
+        let Ok(index) = blocks.index(row, Some(&[stream])) else {
+            continue;
+        };
+        let Some(section) = index
+            .sections
+            .iter()
+            .find(|section| section.stream == stream)
+        else {
             continue;
         };
         let counts = |chunk: &&ChunkEntry| {
-            let position = Position { sequence: row.sequence, run: chunk.run };
+            let position = Position {
+                sequence: row.sequence,
+                run: chunk.run,
+            };
             chunk.has_frames && blocks.counts(position)
         };
         let mut chunks = section.chunks.iter().filter(counts);
@@ -54,7 +63,11 @@ fn start_in(
     chunk: &ChunkEntry,
     range: &TimeRange,
 ) -> StartAt {
-    let own = StartAt { sequence: row.sequence, offset: chunk.offset, frame: 0 };
+    let own = StartAt {
+        sequence: row.sequence,
+        offset: chunk.offset,
+        frame: 0,
+    };
     if chunk.first_key.is_some()
         && let Some(frame) = newest_key(blocks, row, stream, chunk, range)
     {
@@ -62,7 +75,19 @@ fn start_in(
     }
     // A key frame in a block that is gone cannot help: delivery begins at the next one.
     let start = chunk.start.filter(|start| blocks.holds_key(stream, start));
-    start.map_or(own, |DecodeStart { sequence, offset, frame, .. }| StartAt { sequence, offset, frame })
+    start.map_or(
+        own,
+        |DecodeStart {
+             sequence,
+             offset,
+             frame,
+             ..
+         }| StartAt {
+            sequence,
+            offset,
+            frame,
+        },
+    )
 }
 
 /// The newest key frame in `chunk` that is not behind the start of `range`.
@@ -77,5 +102,6 @@ fn newest_key(
     let view = ChunkView::decode(&bytes, id.tag(), stream, chunk.offset).ok()?;
     let frames = view.frames.iter().enumerate();
     let keys = frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
-    keys.last().and_then(|(number, _)| u16::try_from(number).ok())
+    keys.last()
+        .and_then(|(number, _)| u16::try_from(number).ok())
 }

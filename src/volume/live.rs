@@ -58,7 +58,7 @@ impl LiveCursor {
     }
 
     /// All runs behind this place that were appended so far.
-    pub fn runs(&self) -> impl Iterator<Item = Arc<RunHeader>> {
+    pub fn runs(&self) -> impl Iterator<Item = Arc<RunHeader>> + use<> {
         let mut at = self.clone();
         std::iter::from_fn(move || {
             at = at.next()?;

@@ -43,7 +43,7 @@ use self::void::Verdict;
 use self::watermark::{Watermark, WatermarkWriter};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, Position, VolumeId};
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::frame::StreamId;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
@@ -71,7 +71,8 @@ struct Shared {
     /// Changed after commits by the writer's helper thread, never by the writer itself.
     state: Mutex<State>,
     /// Whom to wake when there is more to read.
-    readers: Mutex<Vec<Waker>>,
+    readers: Mutex<Vec<(u64, Waker)>>,
+    is_recording: AtomicBool,
     is_damaged: bool,
 }
 
@@ -185,6 +186,7 @@ impl Volume {
                 verdict,
             }),
             readers: Mutex::new(Vec::new()),
+            is_recording: AtomicBool::new(false),
             is_damaged: recovered.is_damaged,
         };
         let feed = VolumeFeed {
@@ -236,6 +238,29 @@ impl Volume {
         self.0.durable.get()
     }
 
+    /// Everything up to here counts and can be read: what is on stable storage, and, where nobody
+    /// records, whatever the last life has left.
+    pub fn readable(&self) -> Position {
+        if self.is_recording() {
+            return self.durable();
+        }
+        self.durable()
+            .max(self.completed())
+            .min(lock(&self.0.state).verdict.end)
+    }
+
+    /// Whether this process records it.
+    pub fn is_recording(&self) -> bool {
+        // Acquire: pairs with the Release store in `set_recording`.
+        self.0.is_recording.load(Ordering::Acquire)
+    }
+
+    /// The recording in this process has begun, or ended; wakes those who wait for more.
+    pub fn set_recording(&self, is_recording: bool) {
+        self.0.is_recording.store(is_recording, Ordering::Release);
+        self.wake_readers();
+    }
+
     /// Everything up to here is written, if not on stable storage yet.
     pub fn completed(&self) -> Position {
         self.0.completed.get()
@@ -248,12 +273,23 @@ impl Volume {
 
     /// Wakes those who wait for more to read.
     pub fn wake_readers(&self) {
-        lock(&self.0.readers).iter().for_each(Waker::wake);
+        lock(&self.0.readers)
+            .iter()
+            .for_each(|(_, waker)| waker.wake());
     }
 
-    /// Wakes `waker` whenever there may be more to read, until the volume is dropped.
-    pub fn wake_on_change(&self, waker: Waker) {
-        lock(&self.0.readers).push(waker);
+    /// Wakes `waker` whenever there may be more to read, until
+    /// [`forget_waker`](Self::forget_waker) is called with the number that this returns.
+    pub fn wake_on_change(&self, waker: Waker) -> u64 {
+        let mut readers = lock(&self.0.readers);
+        let number = readers.last().map_or(0, |(number, _)| number + 1);
+        readers.push((number, waker));
+        number
+    }
+
+    /// The reader with this number waits no more.
+    pub fn forget_waker(&self, number: u64) {
+        lock(&self.0.readers).retain(|(other, _)| *other != number);
     }
 
     /// Forgets live runs of blocks that are found by their index now.

@@ -265,6 +265,7 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     let now = options.clock.now();
     let (volume, mut feed) = Volume::with(medium, dir, loaded, verdict);
     feed.durable.set(recovered.end);
+    volume.set_recording(true);
     let (keeper_feed, keeper) = keeper(volume.clone(), options.clock.clone(), options.on_event);
     let volume_quota = Quota::new(options.volume_quota_len);
     let pushed_len = Arc::new(AtomicU64::new(0));
@@ -341,6 +342,7 @@ impl Shell {
                 break;
             }
         }
+        self.gate.volume.set_recording(false);
         // Acquire loads in producers pair with this: they see that nobody takes frames any more.
         self.gate.is_failed.store(true, Ordering::Release);
         self.core.producers.iter().for_each(ProducerEnd::refuse);

@@ -1,0 +1,170 @@
+//! Reading: from queries to frames.
+//!
+//! A [`Reader`] has a thread, a device and buffers of its own, and never makes the writer wait:
+//! what the ring overwrites while it is being read becomes a gap. Frames leave as slices of the
+//! buffer that the device filled; nothing is copied. Pacing belongs to `player`.
+
+mod blocks;
+mod deliver;
+mod job;
+mod outlet;
+mod plan;
+mod query;
+mod start;
+
+use std::fmt;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+pub use self::outlet::AfterRead;
+pub use self::query::{Query, Recorded, Select, Until};
+
+use self::outlet::{Inlet, Outlet, ring};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::io::Device;
+use crate::io::buffer::{BufferPool, HUGE_LEN};
+use crate::io::direct::Access;
+use crate::io::wake::Waker;
+use crate::volume::Volume;
+
+/// Buffers of a reader: what is read ahead, and what its consumer has not let go yet.
+const BUFFER_COUNT: usize = 8;
+
+/// Reads a volume, one query at a time.
+#[doc(alias = "ValkkaFSReaderThread")]
+pub struct Reader {
+    jobs: Option<mpsc::Sender<(Query, Outlet)>>,
+    thread: Option<JoinHandle<()>>,
+    waker: Waker,
+    after_read: Option<AfterRead>,
+}
+
+/// The items of one read, in the order of the blocks; an iterator. Dropping it ends the read.
+#[derive(Debug)]
+pub struct Frames<'r> {
+    inlet: Inlet,
+    /// One read at a time.
+    _reader: std::marker::PhantomData<&'r mut Reader>,
+}
+
+impl Reader {
+    /// A reader of `volume`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Volume::open`], and [`Io`](ErrorKind::Io) when no thread can be started.
+    pub fn open(volume: &Volume) -> Result<Self> {
+        let volume = volume.clone();
+        let (jobs, receiver) = mpsc::channel::<(Query, Outlet)>();
+        let (reply, opened) = mpsc::sync_channel(1);
+        let work = move || {
+            // The device belongs to the thread that uses it first, so that thread opens it.
+            let made = BufferPool::new(BUFFER_COUNT, HUGE_LEN).and_then(|pool| {
+                let device = volume.medium().open(Access::Read, &pool)?;
+                Ok((device, pool))
+            });
+            match made {
+                Ok((device, pool)) => {
+                    let number = volume.wake_on_change(device.waker());
+                    let _ = reply.send(Ok(device.waker()));
+                    serve(&volume, device, &pool, &receiver);
+                    volume.forget_waker(number);
+                }
+                Err(e) => drop(reply.send(Err(e))),
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("camring-reader".to_owned())
+            .spawn(work)
+            .map_err(|e| Error::io("start a thread", e))?;
+        let lost = || Error::new(ErrorKind::Failed, "the reader's thread has ended");
+        let waker = opened.recv().map_err(|_| lost()).flatten()?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            waker,
+            after_read: None,
+        })
+    }
+
+    /// Calls `hook` after each read of block bytes, with the block's sequence, before the reader
+    /// checks whether the writer was there meanwhile. For tests; applies to the next read.
+    #[doc(hidden)]
+    pub fn set_after_read(&mut self, hook: AfterRead) {
+        self.after_read = Some(hook);
+    }
+
+    /// Starts a read.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ErrorKind::Failed) when the reader's thread has ended.
+    pub fn read(&mut self, query: Query) -> Result<Frames<'_>> {
+        let (outlet, inlet) = ring(self.waker.clone(), self.after_read.take());
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send((query, outlet)));
+        if !matches!(sent, Some(Ok(()))) {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                "the reader's thread has ended",
+            ));
+        }
+        Ok(Frames {
+            inlet,
+            _reader: std::marker::PhantomData,
+        })
+    }
+}
+
+fn serve(
+    volume: &Volume,
+    mut device: Box<dyn Device>,
+    pool: &BufferPool,
+    jobs: &mpsc::Receiver<(Query, Outlet)>,
+) {
+    while let Ok((query, mut outlet)) = jobs.recv() {
+        if let Err(e) = job::run(volume, device.as_mut(), pool, &query, &mut outlet) {
+            tracing::error!("reading {volume:?}: {e}");
+        }
+        outlet.finish();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told by its own message.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+impl Frames<'_> {
+    /// The next item if it is there already; `None` says nothing about what comes later.
+    pub fn try_next(&mut self) -> Option<Recorded> {
+        self.inlet.try_next()
+    }
+
+    /// Blocks that were asked for by number and are not in the ring.
+    pub fn missing_count(&self) -> u64 {
+        self.inlet.missing_count()
+    }
+}
+
+impl Iterator for Frames<'_> {
+    type Item = Recorded;
+
+    /// The next item; waits for it.
+    fn next(&mut self) -> Option<Recorded> {
+        self.inlet.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {}
