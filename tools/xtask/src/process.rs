@@ -102,7 +102,7 @@ pub(crate) fn record(mut command: Command, log: &Path, limit: Duration) -> Resul
         child.stderr.take().map(|pipe| drain(pipe, &sink)),
     ];
     let status = wait_at_most(&mut child, limit);
-    let all_ended = pipes_close(readers.into_iter().flatten().collect());
+    let all_ended = pipes_close(&readers.into_iter().flatten().collect::<Vec<_>>());
     let mut output = sink.lock().map(|sink| sink.0.clone()).unwrap_or_default();
     if status.is_none() {
         let note = format!("stopped after {} s: out of time\n", limit.as_secs());
@@ -143,7 +143,7 @@ fn drain(pipe: impl Read + Send + 'static, sink: &Arc<Mutex<(String, File)>>) ->
 }
 
 /// Waits for the ends of the pipes; false when some process outlives the program that started it.
-fn pipes_close(readers: Vec<JoinHandle<()>>) -> bool {
+fn pipes_close(readers: &[JoinHandle<()>]) -> bool {
     let end = Instant::now() + LINGER;
     while !readers.iter().all(JoinHandle::is_finished) {
         if Instant::now() >= end {
