@@ -67,6 +67,8 @@ fn main() -> ExitCode {
 
 /// The folder of the checkout.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
+    // Clones that share a target folder share this program: cargo says which one is meant.
+    let asked = std::env::var_os("CARGO_MANIFEST_DIR");
+    let here = asked.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    here.ancestors().nth(2).map_or(here.clone(), Path::to_owned)
 }

@@ -12,6 +12,8 @@ use crate::{Result, root};
 
 /// How often a recorded program is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the output of a program that has ended may stay open.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// `cargo ARGS` in the checkout.
 pub(crate) fn cargo(args: &[&str]) -> Command {
@@ -100,15 +102,16 @@ pub(crate) fn record(mut command: Command, log: &Path, limit: Duration) -> Resul
         child.stderr.take().map(|pipe| drain(pipe, &sink)),
     ];
     let status = wait_at_most(&mut child, limit);
-    for reader in readers.into_iter().flatten() {
-        let _ = reader.join();
-    }
+    let all_ended = pipes_close(&readers.into_iter().flatten().collect::<Vec<_>>());
     let mut output = sink.lock().map(|sink| sink.0.clone()).unwrap_or_default();
     if status.is_none() {
         let note = format!("stopped after {} s: out of time\n", limit.as_secs());
         output.push_str(&note);
     }
-    let success = status.is_some_and(|status| status.success());
+    if !all_ended {
+        output.push_str("it left a process behind, which holds the output open\n");
+    }
+    let success = all_ended && status.is_some_and(|status| status.success());
     Ok(Recording { success, output })
 }
 
@@ -137,6 +140,18 @@ fn drain(pipe: impl Read + Send + 'static, sink: &Arc<Mutex<(String, File)>>) ->
             let _ = writeln!(sink.1, "{line}");
         }
     })
+}
+
+/// Waits for the ends of the pipes; false when some process outlives the program that started it.
+fn pipes_close(readers: &[JoinHandle<()>]) -> bool {
+    let end = Instant::now() + LINGER;
+    while !readers.iter().all(JoinHandle::is_finished) {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(POLL);
+    }
+    true
 }
 
 /// The exit status, or none when the time ran out and the program was killed.
@@ -215,6 +230,19 @@ mod tests {
         assert!(seen.output.contains("out\n") && seen.output.contains("err\n"));
         let kept = std::fs::read_to_string(&log).unwrap();
         assert!(kept.starts_with("$ sh -c ") && kept.contains("err\n"));
+        std::fs::remove_file(&log).unwrap();
+    }
+
+    /// A server that a test forgot to stop must not stop the whole tier.
+    #[test]
+    fn a_process_left_behind_is_reported_and_not_waited_for() {
+        let log = log_of("left");
+        let script = shell("sleep 20 & exit 0");
+        let began = Instant::now();
+        let seen = record(script, &log, Duration::from_mins(1)).unwrap();
+        assert!(!seen.success);
+        assert!(seen.output.contains("left a process behind"));
+        assert!(began.elapsed() < Duration::from_secs(15));
         std::fs::remove_file(&log).unwrap();
     }
 
