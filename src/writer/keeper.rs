@@ -59,6 +59,8 @@ pub(super) enum Note {
 pub(super) struct KeeperFeed {
     ring: HeapProd<Note>,
     unparker: Unparker,
+    /// No note follows.
+    is_over: Arc<AtomicBool>,
     /// A note found no room: what is kept is incomplete, and must not be saved.
     is_incomplete: Arc<AtomicBool>,
 }
@@ -67,6 +69,7 @@ pub(super) struct KeeperFeed {
 pub(super) struct Keeper {
     ring: HeapCons<Note>,
     parker: Parker,
+    is_over: Arc<AtomicBool>,
     is_incomplete: Arc<AtomicBool>,
     volume: Volume,
     table: Option<TableFile>,
@@ -84,16 +87,19 @@ pub(super) fn keeper(
 ) -> (KeeperFeed, Keeper) {
     let (ring, consumer) = HeapRb::new(NOTE_COUNT).split();
     let parker = Parker::new();
+    let is_over = Arc::new(AtomicBool::new(false));
     let is_incomplete = Arc::new(AtomicBool::new(false));
     let feed = KeeperFeed {
         ring,
         unparker: parker.unparker().clone(),
+        is_over: is_over.clone(),
         is_incomplete: is_incomplete.clone(),
     };
     let table = volume.dir().and_then(|dir| open_table(dir, &volume));
     let keeper = Keeper {
         ring: consumer,
         parker,
+        is_over,
         is_incomplete,
         volume,
         table,
@@ -133,6 +139,14 @@ impl KeeperFeed {
     }
 }
 
+impl Drop for KeeperFeed {
+    fn drop(&mut self) {
+        // The helper ends once it sees this; it looks again after it was woken.
+        self.is_over.store(true, Ordering::Release);
+        self.unparker.unpark();
+    }
+}
+
 impl fmt::Debug for KeeperFeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeeperFeed({} notes)", self.ring.occupied_len())
@@ -143,8 +157,9 @@ impl Keeper {
     /// Works until the writer's end is dropped and everything was handled; then saves.
     pub(super) fn run(mut self) {
         loop {
-            // In this order: what was noted before the end was dropped is handled after it.
-            let is_last = !self.ring.write_is_held();
+            // In this order: what was noted before the end is handled after it. Acquire: pairs
+            // with the Release store in `KeeperFeed::drop`.
+            let is_last = self.is_over.load(Ordering::Acquire);
             while let Some(note) = self.ring.try_pop() {
                 self.handle(note);
             }
