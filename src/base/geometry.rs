@@ -14,6 +14,8 @@ pub const MIN_SLOT_COUNT: u64 = 16;
 pub const MAX_BLOCK_LEN: u32 = 64 << 20;
 /// The shortest block. Bytes.
 pub const MIN_BLOCK_LEN: u32 = 64 << 10;
+/// The fewest alignment units of a block: header, index and trailer take one each at least.
+pub const MIN_UNIT_COUNT: u32 = 16;
 /// The longest frame of any volume: 8 MiB.
 pub const MAX_FRAME_LEN: u32 = 8 << 20;
 
@@ -151,6 +153,12 @@ impl Geometry {
                  {MIN_BLOCK_LEN} (64 KiB) to {MAX_BLOCK_LEN} (64 MiB)"
             )));
         }
+        if block_len / unit_len < MIN_UNIT_COUNT {
+            return Err(Error::invalid(format!(
+                "block size of {block_len} bytes: less than {MIN_UNIT_COUNT} alignment units of \
+                 {unit_len} bytes"
+            )));
+        }
         if slot_count < MIN_SLOT_COUNT {
             return Err(Error::invalid(format!(
                 "{slot_count} blocks: a volume has at least {MIN_SLOT_COUNT}"
@@ -196,6 +204,11 @@ impl Geometry {
     /// The longest frame that the volume takes, in bytes.
     pub fn max_frame_len(&self) -> u32 {
         MAX_FRAME_LEN.min(self.block_len / 2)
+    }
+
+    /// The longest setup of a stream as a record, in bytes: each block repeats it twice.
+    pub fn max_setup_len(&self) -> usize {
+        self.block_len as usize / 32
     }
 
     /// The slot of block `sequence`, which is at least 1.

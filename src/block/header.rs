@@ -26,6 +26,9 @@ pub const MAX_PIN_RANGES: usize = 96;
 /// The most void ranges in a header.
 pub const MAX_VOID_RANGES: usize = 96;
 
+/// The greatest sequence, and the greatest number of lives: 2^62 of them are never used up.
+pub const MAX_SEQUENCE: u64 = 1 << 62;
+
 const MAGIC: [u8; 8] = *b"CAMRINGH";
 
 /// Neighbouring slots.
@@ -229,12 +232,13 @@ impl BlockHeader {
         if raw.magic != MAGIC {
             return Err(DecodeError::NoMagic);
         }
-        // The version comes before the checksum, because a later format may move the checksum.
-        if raw.version.get() != FORMAT_VERSION {
-            return Err(DecodeError::Version(raw.version.get().into()));
-        }
         if raw.crc.get() != crc32c(raw.as_bytes().get(SUMMED_FROM..).unwrap_or_default()) {
             return Err(DecodeError::Checksum);
+        }
+        // Behind the checksum, which every version keeps where it is: a rotten bit is no later
+        // release.
+        if raw.version.get() != FORMAT_VERSION {
+            return Err(DecodeError::Version(raw.version.get().into()));
         }
         let unknown = raw.incompat.get() & !KNOWN_INCOMPAT;
         if unknown != 0 {
@@ -262,6 +266,13 @@ impl BlockHeader {
             sequence: raw.mark_sequence.get(),
             run: raw.mark_run.get(),
         };
+        // Sequences stay far from the end of their type, so that counting on cannot overflow.
+        if id.sequence > MAX_SEQUENCE || raw.life.get() > MAX_SEQUENCE {
+            return Err(DecodeError::Range("sequence"));
+        }
+        if mark.sequence >= id.sequence.max(1) {
+            return Err(DecodeError::Range("durable watermark"));
+        }
         Ok(Self {
             id,
             geometry,
@@ -427,5 +438,7 @@ mod tests {
         });
         refused("unknown incompatible feature", &|h| h.incompat = 1.into());
         refused("later version", &|h| h.version = 2.into());
+        refused("a watermark of the future", &|h| h.mark_sequence = 5.into());
+        refused("life without end", &|h| h.life = u64::MAX.into());
     }
 }

@@ -219,10 +219,14 @@ fn decode_gap(from: &mut Cursor<'_>) -> Result<GapRecord, DecodeError> {
         end,
         lost_count,
     };
+    let (first_ordinal, end_ordinal) = (from.u64()?, from.u64()?);
+    if end_ordinal < first_ordinal {
+        return Err(DecodeError::Range("ordinals of a gap"));
+    }
     Ok(GapRecord {
         gap,
-        first_ordinal: from.u64()?,
-        end_ordinal: from.u64()?,
+        first_ordinal,
+        end_ordinal,
     })
 }
 

@@ -224,6 +224,17 @@ impl RunHeader {
             .iter()
             .map(|raw| entry(raw, run, offset as usize + len, end as usize))
             .collect::<Result<_, _>>()?;
+        let own = Position {
+            sequence: found.sequence,
+            run,
+        };
+        let mark = Position {
+            sequence: raw.mark_sequence.get(),
+            run: raw.mark_run.get(),
+        };
+        if mark >= own {
+            return Err(DecodeError::Range("durable watermark"));
+        }
         if run == 0 || run == Position::WHOLE {
             return Err(DecodeError::Range("run number"));
         }

@@ -180,6 +180,7 @@ impl BlockTrailer {
         let index_end = u64::from(index_offset) + u64::from(index_len);
         let page_count = (index_len as usize).div_ceil(INDEX_PAGE_LEN);
         let fits = runs_end >= PAGE_LEN as u32
+            && runs_end.is_multiple_of(geometry.unit_len())
             && runs_end <= index_offset
             && index_offset.is_multiple_of(geometry.unit_len())
             && index_end <= u64::from(geometry.block_len() - PAGE_LEN as u32)

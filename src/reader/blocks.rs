@@ -100,27 +100,23 @@ impl Blocks<'_> {
         let geometry = self.volume.geometry();
         let id = self.id(row)?;
         let mut fetch = Fetcher::new(&mut *self.device);
-        if row.state == RowState::Sealed {
-            let trailer = index::read_trailer(&mut fetch, &geometry, &id)?;
-            let sections = index::read_sections(&mut fetch, &geometry, &trailer, wanted)?;
-            return Ok(BlockIndex { id, sections });
-        }
-        let runs: Vec<RunHeader> = if row.state == RowState::Open {
-            let runs = self.volume.live().runs();
-            runs.filter(|run| run.id == id)
-                .map(|run| RunHeader::clone(&run))
-                .collect()
-        } else {
-            index::runs_of_block(&mut fetch, &geometry, &id)?
+        let (limit, verdict) = (self.limit, &self.verdict);
+        let counts = |run: &RunHeader| run.position() <= limit && verdict.counts(run.position());
+        let sections = match row.state {
+            RowState::Sealed => {
+                index::sections_of_block(&mut fetch, &geometry, &id, wanted, counts)?
+            }
+            RowState::Open => {
+                let runs = self
+                    .volume
+                    .live()
+                    .runs()
+                    .filter(|run| run.id == id && counts(run));
+                let runs: Vec<_> = runs.map(|run| only(&run, wanted)).collect();
+                index::sections_of_runs(&mut fetch, &geometry, runs.iter())
+            }
+            _ => index::walked_sections(&mut fetch, &geometry, &id, wanted, counts)?,
         };
-        let visible =
-            |run: &&RunHeader| run.position() <= self.limit && self.verdict.counts(run.position());
-        let runs = runs
-            .iter()
-            .filter(visible)
-            .map(|run| only(run, wanted))
-            .collect::<Vec<_>>();
-        let sections = index::sections_of_runs(&mut fetch, &geometry, runs.iter());
         Ok(BlockIndex { id, sections })
     }
 

@@ -25,10 +25,63 @@ use crate::table::{RowState, TableRow};
 use crate::volume::Volume;
 use crate::volume::live::LiveCursor;
 
+/// Where the items of a read go.
+pub(super) trait Takes {
+    /// Takes an item; may wait on `device` until there is room.
+    fn send(&mut self, item: Recorded, device: &mut dyn Device) -> Flow;
+
+    /// Waits until `has_more`, or nobody wants more.
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](ErrorKind::Io) when the kernel refuses to wait.
+    fn wait(&mut self, device: &mut dyn Device, has_more: &dyn Fn() -> bool) -> Result<Flow>;
+
+    /// Bytes of the block in `row` were read; they have not been checked yet.
+    fn after_read(&mut self, row: &TableRow);
+
+    /// A block that was asked for is not in the ring.
+    fn note_missing(&mut self, sequence: Sequence);
+}
+
+impl Takes for Outlet {
+    fn send(&mut self, item: Recorded, device: &mut dyn Device) -> Flow {
+        Self::send(self, item, device)
+    }
+
+    fn wait(&mut self, device: &mut dyn Device, has_more: &dyn Fn() -> bool) -> Result<Flow> {
+        Self::wait(self, device, has_more)
+    }
+
+    fn after_read(&mut self, row: &TableRow) {
+        Self::after_read(self, row);
+    }
+
+    fn note_missing(&mut self, sequence: Sequence) {
+        Self::note_missing(self, sequence);
+    }
+}
+
+/// Keeps everything; a read that would wait for more ends.
+impl Takes for Vec<Recorded> {
+    fn send(&mut self, item: Recorded, _: &mut dyn Device) -> Flow {
+        self.push(item);
+        Ok(())
+    }
+
+    fn wait(&mut self, _: &mut dyn Device, _: &dyn Fn() -> bool) -> Result<Flow> {
+        Ok(Err(Stop::Cancelled))
+    }
+
+    fn after_read(&mut self, _: &TableRow) {}
+
+    fn note_missing(&mut self, _: Sequence) {}
+}
+
 /// A read under way.
 pub(super) struct Job<'j> {
     blocks: Blocks<'j>,
-    outlet: &'j mut Outlet,
+    outlet: &'j mut dyn Takes,
     deliverer: Deliverer,
     /// Sorted; empty for all.
     streams: Vec<StreamId>,
@@ -43,7 +96,7 @@ pub(super) enum Stop {
     Cancelled,
 }
 
-type Flow = std::result::Result<(), Stop>;
+pub(super) type Flow = std::result::Result<(), Stop>;
 
 /// Reads what `query` asks for and hands it to `outlet`.
 ///
@@ -55,7 +108,7 @@ pub(super) fn run(
     device: &mut dyn Device,
     pool: &BufferPool,
     query: &Query,
-    outlet: &mut Outlet,
+    outlet: &mut dyn Takes,
 ) -> Result<()> {
     let limit = match query.until {
         Until::Written => volume.completed(),
@@ -327,7 +380,7 @@ impl Job<'_> {
                         now > limit || !volume.is_recording()
                     };
                     let was_over = !volume.is_recording();
-                    if let Err(stop) = self.outlet.wait(self.blocks.device, has_more)? {
+                    if let Err(stop) = self.outlet.wait(self.blocks.device, &has_more)? {
                         return Ok(Err(stop));
                     }
                     if was_over && at.next().is_none() {

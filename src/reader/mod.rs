@@ -115,6 +115,20 @@ impl Reader {
     }
 }
 
+/// Reads everything that `query` asks for into memory, on this thread: for small reads, tools and
+/// simulated devices. A read that follows the recording ends where it would have to wait.
+///
+/// # Errors
+///
+/// As [`Reader::open`].
+pub fn read_all(volume: &Volume, query: &Query) -> Result<Vec<Recorded>> {
+    let pool = BufferPool::new(1, HUGE_LEN)?;
+    let mut device = volume.medium().open(Access::Read, &pool)?;
+    let mut items = Vec::new();
+    job::run(volume, device.as_mut(), &pool, query, &mut items)?;
+    Ok(items)
+}
+
 fn serve(
     volume: &Volume,
     mut device: Box<dyn Device>,
@@ -165,6 +179,3 @@ impl Iterator for Frames<'_> {
         self.inlet.next()
     }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -36,6 +36,10 @@ pub struct CreateOptions {
     pub replace: bool,
 }
 
+/// How many slots get a header at creation. Two must agree at all times, and the first life
+/// overwrites them one by one: with four, a write that is torn there leaves enough.
+const FIRST_HEADERS: u64 = 4;
+
 /// The files of a volume.
 const FILES: [&str; 5] = [
     DATA_NAME,
@@ -122,7 +126,7 @@ fn create_in(
     Ok(located)
 }
 
-/// Writes the headers that make a device a volume: block 0 into the first two slots, flushed.
+/// Writes the headers that make a device a volume: block 0 into the first slots, flushed.
 ///
 /// # Errors
 ///
@@ -130,7 +134,7 @@ fn create_in(
 pub fn write_first_headers<D: Device + ?Sized>(device: &mut D, located: &Located) -> Result<()> {
     let now = SystemClock.now();
     let mut fetch = Fetcher::new(device);
-    for slot in 0..2 {
+    for slot in 0..FIRST_HEADERS {
         let nonce = Nonce::default();
         let header = BlockHeader {
             id: BlockId {

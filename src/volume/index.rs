@@ -69,6 +69,51 @@ pub fn read_sections<D: Device + ?Sized>(
     Ok(sections)
 }
 
+/// What a sealed block `id` holds of `wanted` streams, which are sorted, or of all. Where trailer
+/// or index are lost (a crash can take what a seal wrote last; rot takes anything), the runs are
+/// walked instead, those for which `counts` holds.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when the block cannot be read either way.
+pub fn sections_of_block<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    id: &BlockId,
+    wanted: Option<&[StreamId]>,
+    counts: impl Fn(&RunHeader) -> bool,
+) -> Result<Vec<StreamSection>> {
+    let sections = read_trailer(fetch, geometry, id)
+        .and_then(|trailer| read_sections(fetch, geometry, &trailer, wanted));
+    sections.or_else(|e| {
+        tracing::debug!(block = id.sequence, "walking the runs: {e}");
+        walked_sections(fetch, geometry, id, wanted, counts)
+    })
+}
+
+/// The same for a block that was not sealed.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when the block cannot be read.
+pub fn walked_sections<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    id: &BlockId,
+    wanted: Option<&[StreamId]>,
+    counts: impl Fn(&RunHeader) -> bool,
+) -> Result<Vec<StreamSection>> {
+    let mut runs = runs_of_block(fetch, geometry, id)?;
+    runs.retain(counts);
+    if let Some(wanted) = wanted {
+        for run in &mut runs {
+            run.chunks
+                .retain(|entry| wanted.binary_search(&entry.stream).is_ok());
+        }
+    }
+    Ok(sections_of_runs(fetch, geometry, runs.iter()))
+}
+
 /// Index pages that were read and checked: neighbours, from page `from` on.
 struct IndexPages<'p, 'd, D: Device + ?Sized> {
     fetch: &'p mut Fetcher<'d, D>,

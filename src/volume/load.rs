@@ -255,15 +255,12 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         let Some(header) = head::header_in_slot(self.fetch, &self.located, slot) else {
             return Ok(Vec::new());
         };
+        let (fetch, verdict) = (&mut *self.fetch, &self.verdict);
+        let counts = |run: &RunHeader| verdict.counts(run.position());
         if row.state == RowState::Sealed {
-            let trailer = index::read_trailer(self.fetch, &geometry, &header.id)?;
-            return index::read_sections(self.fetch, &geometry, &trailer, None);
+            return index::sections_of_block(fetch, &geometry, &header.id, None, counts);
         }
-        let runs = index::runs_of_block(self.fetch, &geometry, &header.id)?;
-        let counting = runs
-            .iter()
-            .filter(|run| self.verdict.counts(run.position()));
-        Ok(index::sections_of_runs(self.fetch, &geometry, counting))
+        index::walked_sections(fetch, &geometry, &header.id, None, counts)
     }
 }
 

@@ -53,13 +53,24 @@ pub fn locate<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located>
     if let Some(Err(DecodeError::Version(version))) = first {
         return Err(later_release(version));
     }
-    if let Some(Ok(header)) = first
-        && header.id.slot == 0
-        && confirmed(fetch, &header, 0)
-    {
-        return Ok(Located::of(&header));
+    let found = match first {
+        Some(Ok(header)) if header.id.slot == 0 && confirmed(fetch, &header, 0) => {
+            Located::of(&header)
+        }
+        _ => search(fetch)?,
+    };
+    check_len(&found, fetch.device_len())
+}
+
+/// A device that was cut short can be read as far as it goes; one that lacks most of its volume is
+/// refused, so that what is kept in memory is bounded by the device and not by what it claims.
+fn check_len(found: &Located, device_len: u64) -> Result<Located> {
+    let volume_len = found.geometry.device_len();
+    if volume_len / 2 > device_len {
+        let text = format!("{device_len} bytes of a volume of {volume_len}: most of it is missing");
+        return Err(Error::damaged(text).with_remedy("Check that this is the whole device"));
     }
-    search(fetch)
+    Ok(*found)
 }
 
 /// Whether another slot among the first ones holds a header of the same volume.

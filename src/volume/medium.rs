@@ -8,6 +8,7 @@ use crate::io::Device;
 use crate::io::buffer::BufferPool;
 use crate::io::direct::{self, Access};
 use crate::io::ring::{RingDevice, RingOptions};
+use crate::io::sim::SimDisk;
 
 /// A place that holds the bytes of one volume.
 pub trait Medium: Send + Sync + fmt::Debug {
@@ -66,5 +67,31 @@ impl Medium for FileMedium {
 
     fn name(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// A simulated disk.
+#[derive(Clone, Debug)]
+pub struct SimMedium(SimDisk);
+
+impl SimMedium {
+    /// The volume on `disk`.
+    pub fn new(disk: SimDisk) -> Self {
+        Self(disk)
+    }
+}
+
+impl Medium for SimMedium {
+    /// Takes no lock: a test opens what it wants to see.
+    fn open(&self, _: Access, _: &BufferPool) -> Result<Box<dyn Device>> {
+        Ok(Box::new(self.0.open()))
+    }
+
+    fn is_being_written(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn name(&self) -> String {
+        "simulated disk".to_owned()
     }
 }

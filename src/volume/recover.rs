@@ -12,7 +12,7 @@ use super::walk;
 use crate::base::error::Result;
 use crate::base::geometry::{Nonce, Position, Sequence};
 use crate::block::header::{SlotRange, VoidRange};
-use crate::block::{BlockHeader, RunHeader};
+use crate::block::{BlockHeader, BlockTrailer, PAGE_LEN, RunHeader};
 use crate::io::Device;
 
 /// What recovery concludes.
@@ -37,6 +37,10 @@ pub struct Recovered {
     pub pins: Vec<SlotRange>,
     /// The first block that was looked into.
     pub first_walked: Sequence,
+    /// Features that the newest header lists, to be listed on.
+    pub compat: (u64, u64),
+    /// Whether this release may write to the volume.
+    pub is_writable: bool,
     /// Whether a run at or below the watermark is missing: damage, not a torn end.
     pub is_damaged: bool,
 }
@@ -97,11 +101,22 @@ pub fn recover<D: Device + ?Sized>(
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
     let mut runs = Vec::new();
     let mut torn = Vec::new();
+    let mut trailers = Vec::new();
+    let mut is_unreadable = false;
     for header in headers.iter().filter(|header| header.id.sequence >= start) {
         let slot = header.id.slot;
         let Ok(block) = walk::read_block(fetch, &located.geometry, slot) else {
+            // What it holds now counts as void: it must not come back when it can be read again.
+            is_unreadable = true;
             continue;
         };
+        let trailer = block
+            .len()
+            .checked_sub(PAGE_LEN)
+            .and_then(|at| block.get(at..));
+        trailers.extend(
+            trailer.and_then(|page| BlockTrailer::decode(page, &header.id, &located.geometry).ok()),
+        );
         for run in walk::runs_in(&block, &header.id, &located.geometry) {
             if !walk::run_is_whole(&block, &run) {
                 torn.push(run.position());
@@ -117,15 +132,24 @@ pub fn recover<D: Device + ?Sized>(
         position: newest.mark,
         nonce: newest.id.nonce,
     });
-    let counting = |run: &&RunHeader| !voids.iter().any(|void| void.contains(run.position()));
-    let end = life_end(&mark, runs.iter().filter(counting));
+    runs.retain(|run| !voids.iter().any(|void| void.contains(run.position())));
+    // Up to the watermark a damaged frame spoils itself and nothing else; beyond it a run that is
+    // not whole was never finished.
+    let is_whole = |run: &&RunHeader| !torn.contains(&run.position());
+    let end = life_end(&mark, runs.iter().filter(is_whole));
+    // Any run header there, of a torn run too, and any index that lists a run there would be
+    // believed once the next life has begun.
     let behind = |run: &RunHeader| run.position() > end;
+    let listed = trailers.iter().any(|trailer| trailer.last_position() > end);
+    let hides = is_unreadable || listed || runs.iter().any(behind);
     Ok(Recovered {
         head: head.sequence,
         life: newest.life,
         mark: mark.position,
         end,
-        void_from: runs.iter().filter(counting).any(behind).then(|| end.next()),
+        void_from: hides.then(|| end.next()),
+        compat: (newest.compat, newest.read_only_compat),
+        is_writable: newest.is_writable(),
         is_damaged: is_damaged(&mark, &runs),
         voids,
         bad: newest.bad.clone(),
@@ -145,6 +169,8 @@ fn nothing() -> Recovered {
         bad: Vec::new(),
         pins: Vec::new(),
         first_walked: 0,
+        compat: (0, 0),
+        is_writable: true,
         is_damaged: false,
     }
 }

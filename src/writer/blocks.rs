@@ -11,7 +11,7 @@ use crate::base::geometry::{Geometry, Position, Sequence};
 use crate::base::time::{Now, TimeRange, Timestamp, US_PER_S};
 use crate::block::chunk::ChunkSummary;
 use crate::block::header::VoidRange;
-use crate::block::index::IndexBuilder;
+use crate::block::index::{INDEX_PAGE_LEN, IndexBuilder, MAX_INDEX_PAGES};
 use crate::block::pack::RunPlace;
 use crate::block::trailer::BlockSpan;
 use crate::block::{BlockHeader, BlockId, BlockTrailer, ChunkEntry, PAGE_LEN, RunHeader};
@@ -25,6 +25,9 @@ use crate::volume::void::live_voids;
 const STEP_FORWARD_US: i64 = 2 * US_PER_S;
 /// A step back that does. Slewing moves the clock by less from tick to tick.
 const STEP_BACK_US: i64 = 20_000;
+
+/// An index of this length fills its block: what one more run can add must fit its fences too.
+const INDEX_FULL_LEN: usize = MAX_INDEX_PAGES * INDEX_PAGE_LEN / 2;
 
 /// A header that was written for a block to come.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +106,9 @@ impl OpenBlock {
     pub(super) fn room_len(&self, geometry: &Geometry) -> usize {
         let index =
             geometry.align_up(self.index.encoded_len() as u64) + u64::from(geometry.unit_len());
+        if self.index.encoded_len() > INDEX_FULL_LEN {
+            return 0;
+        }
         let end = u64::from(geometry.block_len()) - geometry.align_up(PAGE_LEN as u64);
         end.saturating_sub(index)
             .saturating_sub(self.position.into()) as usize
@@ -261,7 +267,8 @@ impl Core {
         };
         if let Some(from) = self.void_from.take() {
             self.voids.push(VoidRange { from, to: sequence });
-            self.keeper.set_voids(&self.voids);
+            let voids = self.voids.clone();
+            self.volume.with_state(|state| state.verdict.voids = voids);
         }
         self.durable = Position::end_of(sequence - 1);
         self.run_number = 0;
@@ -292,8 +299,8 @@ impl Core {
         let header = BlockHeader {
             id,
             geometry,
-            compat: 0,
-            read_only_compat: 0,
+            compat: self.compat.0,
+            read_only_compat: self.compat.1,
             life: self.life.number,
             written_utc_us: self.now.utc_us,
             written_boot_us: self.now.boot_us,

@@ -5,6 +5,7 @@
 //! kept. What happens after a failure is in `fault`, how blocks are opened and sealed in `blocks`.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::blocks::{Ahead, OpenBlock};
 use super::fault::Phase;
@@ -25,8 +26,8 @@ use crate::block::{DecodeStart, RunHeader};
 use crate::io::buffer::{Buffer, BufferPool};
 use crate::io::{Completion, Device, Op, Request};
 use crate::table::{RowState, TableRow};
-use crate::volume::VolumeFeed;
 use crate::volume::locate::Located;
+use crate::volume::{Volume, VolumeFeed};
 
 /// The token of a flush; writes have small ones.
 const FLUSH_TOKEN: u64 = u64::MAX;
@@ -99,6 +100,7 @@ pub(super) struct Start {
     pub(super) end: Position,
     pub(super) voids: Vec<VoidRange>,
     pub(super) void_from: Option<Position>,
+    pub(super) compat: (u64, u64),
     pub(super) bad: Vec<SlotRange>,
     pub(super) pins: Vec<SlotRange>,
     pub(super) commit_us: i64,
@@ -111,6 +113,7 @@ pub(super) struct Core {
     pub(super) device: Box<dyn Device>,
     pub(super) pool: BufferPool,
     pub(super) located: Located,
+    pub(super) volume: Volume,
     pub(super) feed: VolumeFeed,
     pub(super) keeper: KeeperFeed,
     pub(super) life: Life,
@@ -127,6 +130,8 @@ pub(super) struct Core {
     pub(super) voids: Vec<VoidRange>,
     /// The beginning of a void range whose end is the next block to be opened.
     pub(super) void_from: Option<Position>,
+    /// Compatible and read-only compatible features, carried on.
+    pub(super) compat: (u64, u64),
     pub(super) bad: Vec<SlotRange>,
     pub(super) pins: Vec<SlotRange>,
     /// Writes in the order of their submission; the first has the token `first_token`.
@@ -168,7 +173,7 @@ impl Core {
     pub(super) fn new(
         device: Box<dyn Device>,
         pool: BufferPool,
-        feed: VolumeFeed,
+        (volume, feed): (Volume, VolumeFeed),
         keeper: KeeperFeed,
         start: Start,
         now: Now,
@@ -178,6 +183,7 @@ impl Core {
             device,
             pool,
             located: start.located,
+            volume,
             keeper,
             life: start.life,
             now,
@@ -190,6 +196,7 @@ impl Core {
             durable: start.end,
             voids: start.voids,
             void_from: start.void_from,
+            compat: start.compat,
             bad: start.bad,
             pins: start.pins,
             writes: VecDeque::new(),
@@ -486,7 +493,7 @@ impl Core {
 
     fn complete(&mut self, done: Completion) {
         if self.phase == Phase::Draining {
-            return;
+            return self.drained(&done);
         }
         if done.token == FLUSH_TOKEN {
             let Some(flush) = self.flush.take() else {
@@ -509,6 +516,15 @@ impl Core {
         while let Some(write) = self.writes.pop_front_if(|write| write.is_done) {
             self.first_token += 1;
             self.written(write.kind);
+        }
+    }
+
+    /// A request that was under way when another one failed.
+    fn drained(&mut self, done: &Completion) {
+        let number = done.token.wrapping_sub(self.first_token) as usize;
+        let slot = self.writes.get(number).map(|write| write.slot);
+        if let (Err(_), Some(slot)) = (&done.result, slot) {
+            self.retire(slot);
         }
     }
 
@@ -641,6 +657,12 @@ impl Core {
     /// Waits until a request has finished or `timeout_us` have passed.
     pub(super) fn wait(&mut self, timeout_us: Option<u64>) -> Result<()> {
         self.device.wait(timeout_us)
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, durable up to {:?}", self.phase, self.durable)
     }
 }
 

@@ -55,7 +55,7 @@ impl Core {
     }
 
     /// Never writes to `slot` again; says whether the list of bad slots had room.
-    fn retire(&mut self, slot: u64) -> bool {
+    pub(super) fn retire(&mut self, slot: u64) -> bool {
         if self.bad.iter().any(|range| range.contains(slot)) {
             return true;
         }

@@ -16,7 +16,6 @@ use super::options::EventSink;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::base::time::{Clock, TimeRange, US_PER_S};
-use crate::block::header::VoidRange;
 use crate::block::record::Record;
 use crate::block::{DecodeStart, RunHeader};
 use crate::frame::StreamId;
@@ -45,7 +44,6 @@ pub(super) enum Note {
         runs: Vec<Committed>,
     },
     Sealed(TableRow),
-    Voids(Vec<VoidRange>),
     Fault {
         sequence: Sequence,
         message: String,
@@ -133,10 +131,6 @@ impl KeeperFeed {
             self.note(Note::Written);
         }
     }
-
-    pub(super) fn set_voids(&mut self, voids: &[VoidRange]) {
-        self.note(Note::Voids(voids.to_vec()));
-    }
 }
 
 impl Drop for KeeperFeed {
@@ -153,7 +147,23 @@ impl fmt::Debug for KeeperFeed {
     }
 }
 
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keeper({} notes)", self.ring.occupied_len())
+    }
+}
+
 impl Keeper {
+    /// Handles what was noted until now, and says what of each stream became durable.
+    pub(super) fn catch_up(&mut self, mut on_committed: impl FnMut(&Committed)) {
+        while let Some(note) = self.ring.try_pop() {
+            if let Note::Committed { runs, .. } = &note {
+                runs.iter().for_each(&mut on_committed);
+            }
+            self.handle(note);
+        }
+    }
+
     /// Works until the writer's end is dropped and everything was handled; then saves.
     pub(super) fn run(mut self) {
         loop {
@@ -176,7 +186,6 @@ impl Keeper {
             Note::Written => self.volume.wake_readers(),
             Note::Committed { position, runs } => self.committed(position, &runs),
             Note::Sealed(row) => self.sealed(row),
-            Note::Voids(voids) => self.volume.with_state(|state| state.verdict.voids = voids),
             Note::Fault { sequence, message } => {
                 let volume = self.volume.id();
                 self.tell(&Event::Fault {

@@ -9,6 +9,7 @@ mod core;
 mod event;
 mod fault;
 mod keeper;
+mod manual;
 mod options;
 mod producer;
 mod quota;
@@ -20,6 +21,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 pub use self::event::Event;
+pub use self::manual::{CommittedChunk, ManualWriter};
 pub use self::options::{EventSink, WriterOptions};
 pub use self::producer::Producer;
 pub use self::status::WriterStatus;
@@ -258,6 +260,11 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
             .with_remedy("It can be read, not recorded: copy what you need, then create it anew"));
     }
     let recovered = loaded.recovered.clone();
+    if !recovered.is_writable {
+        let text = "a later release has written features into this volume that this one lacks";
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .with_remedy("It can be read; record it with that release"));
+    }
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.
     verdict.end = Verdict::default().end;
@@ -280,6 +287,7 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
         end: recovered.end,
         voids,
         void_from: recovered.void_from,
+        compat: recovered.compat,
         bad: recovered.bad,
         pins: recovered.pins,
         commit_us: options.commit_us.cast_signed(),
@@ -297,7 +305,8 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
         shed_count: AtomicU64::new(0),
         numbers: std::sync::Mutex::new(Numbers::default()),
     });
-    let core = Core::new(device, pool, feed, keeper_feed, start, now);
+    let shared = (gate.volume.clone(), feed);
+    let core = Core::new(device, pool, shared, keeper_feed, start, now);
     Ok(Started { core, gate, keeper })
 }
 
@@ -401,11 +410,16 @@ impl Shell {
     fn sleep(&mut self) -> Result<()> {
         let now = self.gate.clock.now();
         self.core.device.prepare_wait();
+        if let Ok(command) = self.commands.try_recv() {
+            self.core.device.cancel_wait();
+            self.command(command);
+            return Ok(());
+        }
         if self.core.has_work() {
             self.core.device.cancel_wait();
             return Ok(());
         }
-        // A command that came since was told to the waker, which ends the wait.
+        // Whatever comes from here on wakes the device.
         let sleep_us = self.core.sleep_us(now);
         self.core.wait(sleep_us)
     }
@@ -447,6 +461,3 @@ impl Core {
         self.is_closing && self.block.is_none() && self.is_committed()
     }
 }
-
-#[cfg(test)]
-mod tests;

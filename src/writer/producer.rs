@@ -60,9 +60,19 @@ pub(super) struct Gate {
 /// Dense numbers of streams.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    dense: HashMap<StreamId, u32>,
+    /// The dense number of each stream, and its next ordinal while nobody holds it.
+    dense: HashMap<StreamId, (u32, u64)>,
     held: HashMap<StreamId, u64>,
     next_producer: u64,
+}
+
+impl Numbers {
+    /// Nobody holds `stream` any more; its ordinals go on when it is added again.
+    fn release(&mut self, stream: StreamId, sending: &Sending) {
+        self.held.remove(&stream);
+        self.dense
+            .insert(stream, (sending.dense, sending.next_ordinal));
+    }
 }
 
 /// The writer's end of a producer's ring.
@@ -225,12 +235,14 @@ impl Producer {
     /// [`Full`](ErrorKind::Full) when the ring is full, [`Failed`](ErrorKind::Failed) when the
     /// volume takes no more data. The stream is not added then.
     pub fn add_stream(&mut self, stream: StreamId, setup: StreamSetup) -> Result<()> {
-        check_setup(stream, &setup)?;
+        let max_len = self.gate.volume.geometry().max_setup_len();
+        check_setup(stream, &setup, max_len)?;
         self.check_alive()?;
         if self.ring.vacant_len() < RESERVED_COUNT {
             return Err(full(stream));
         }
-        let (dense, is_known) = self.hold(stream)?;
+        let (dense, next_ordinal) = self.hold(stream)?;
+        let is_known = next_ordinal.is_some();
         let setup = Arc::new(setup);
         let known = self.gate.volume.stream(stream);
         let quota = Quota::new(self.gate.stream_quota_len);
@@ -252,7 +264,7 @@ impl Producer {
             dense,
             quota,
             setup: setup.clone(),
-            next_ordinal: 0,
+            next_ordinal: next_ordinal.unwrap_or(0),
             last_time: known.and_then(|known| known.last_time),
             untold: VecDeque::new(),
             shedding: None,
@@ -305,7 +317,7 @@ impl Producer {
             sending.tell_gap(gap, now.boot_us);
         }
         flush_untold(&mut self.ring, &mut sending);
-        lock(&self.gate.numbers).held.remove(&stream);
+        lock(&self.gate.numbers).release(stream, &sending);
         Ok(())
     }
 
@@ -428,7 +440,7 @@ impl Producer {
 
     /// Changes the setup of `stream` from the next frame on.
     fn change_setup(&mut self, stream: StreamId, setup: Arc<StreamSetup>) -> Result<()> {
-        check_setup(stream, &setup)?;
+        check_setup(stream, &setup, self.gate.volume.geometry().max_setup_len())?;
         let now = self.gate.clock.now();
         let sending = self
             .streams
@@ -464,8 +476,9 @@ impl Producer {
         Ok(())
     }
 
-    /// Takes possession of a stream: its dense number, and whether this life knows it already.
-    fn hold(&self, stream: StreamId) -> Result<(u32, bool)> {
+    /// Takes possession of a stream: its dense number, and its next ordinal if this life knows it
+    /// already.
+    fn hold(&self, stream: StreamId) -> Result<(u32, Option<u64>)> {
         let mut numbers = lock(&self.gate.numbers);
         if numbers.held.contains_key(&stream) {
             let text = format!("stream {stream} is being recorded already");
@@ -474,8 +487,9 @@ impl Producer {
         }
         numbers.held.insert(stream, self.number);
         let next = numbers.dense.len() as u32;
-        let is_known = numbers.dense.contains_key(&stream);
-        Ok((*numbers.dense.entry(stream).or_insert(next), is_known))
+        let known = numbers.dense.get(&stream).copied();
+        let (dense, _) = *numbers.dense.entry(stream).or_insert((next, 0));
+        Ok((dense, known.map(|(_, next_ordinal)| next_ordinal)))
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -520,7 +534,9 @@ impl FrameSink for Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         let mut numbers = lock(&self.gate.numbers);
-        numbers.held.retain(|_, producer| *producer != self.number);
+        for (stream, sending) in &self.streams {
+            numbers.release(*stream, sending);
+        }
     }
 }
 
@@ -670,7 +686,7 @@ fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<(
     Ok(())
 }
 
-fn check_setup(stream: StreamId, setup: &StreamSetup) -> Result<()> {
+fn check_setup(stream: StreamId, setup: &StreamSetup, max_len: usize) -> Result<()> {
     let too_long = setup
         .tracks
         .iter()
@@ -690,6 +706,8 @@ fn check_setup(stream: StreamId, setup: &StreamSetup) -> Result<()> {
         format!("a decoder configuration of more than {MAX_EXTRA_LEN} bytes")
     } else if no_clock {
         "a clock rate of 0".to_owned()
+    } else if Record::Setup(setup.clone()).encode().len() > max_len {
+        format!("more than {max_len} bytes, which this volume's blocks have no room for")
     } else {
         return Ok(());
     };

@@ -1,0 +1,322 @@
+//! Power cuts, failing writes and failing flushes on a simulated disk, life after life.
+//!
+//! The engine's own writer, recovery and reader run on one thread with a clock that the test
+//! moves. At random moments the disk is cut off: every unflushed sector is kept, dropped or torn.
+//! What the next opening serves is compared with a model that knows what was pushed, what the
+//! writer called durable, and what an earlier opening declared lost:
+//!
+//! - nothing durable is missing while the ring has room for it,
+//! - every frame that is served was pushed, byte for byte, in its order, once,
+//! - a frame that was once declared lost never comes back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a panic is how a test fails"
+)]
+
+#[path = "support/camera.rs"]
+mod camera;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use camera::Random;
+use camring::base::geometry::{Geometry, VolumeId};
+use camring::base::time::{ManualClock, Now};
+use camring::frame::{GapCause, Item, StreamId};
+use camring::io::sim::{Fault, FaultRule, FaultTarget, Image, SimDisk, SimOptions};
+use camring::reader::{Query, read_all};
+use camring::volume::Volume;
+use camring::volume::create::write_first_headers;
+use camring::volume::locate::Located;
+use camring::volume::medium::SimMedium;
+use camring::writer::{ManualWriter, Producer, WriterOptions};
+
+const START_US: i64 = 1_700_000_000_000_000;
+const SLOT_COUNT: u64 = 16;
+const STREAM_COUNT: u64 = 3;
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Pushed,
+    Durable { sequence: u64 },
+    Lost,
+}
+
+/// The model: all frames that were ever pushed, by stream.
+#[derive(Clone, Default)]
+struct Model {
+    frames: BTreeMap<u64, Vec<(usize, Fate)>>,
+    head: u64,
+}
+
+#[derive(Default, Debug)]
+struct Counts {
+    states: u64,
+    lives: u64,
+    wraps: u64,
+    faults: u64,
+    lost: u64,
+    multiple: u64,
+}
+
+fn fresh_image() -> Image {
+    let geometry = Geometry::new(64 << 10, SLOT_COUNT, 4096).unwrap();
+    let disk = SimDisk::new(Image::new(geometry.device_len()), SimOptions::default());
+    let located = Located {
+        volume: VolumeId([7; 16]),
+        geometry,
+    };
+    write_first_headers(&mut disk.open(), &located).unwrap();
+    disk.crash(0)
+}
+
+fn options(clock: &ManualClock) -> WriterOptions {
+    WriterOptions {
+        commit_us: 100_000,
+        clock: Arc::new(clock.clone()),
+        control: false,
+        ..WriterOptions::default()
+    }
+}
+
+/// What an opening of `image` serves, by stream: frame numbers in order.
+fn served(image: &Image, context: &str) -> BTreeMap<u64, Vec<(u64, u64)>> {
+    let disk = SimDisk::new(image.clone(), SimOptions::default());
+    let volume = Volume::open_on(Arc::new(SimMedium::new(disk)), None)
+        .unwrap_or_else(|e| panic!("{context}: does not open: {e}"));
+    let sequences: Vec<_> = volume.table().blocks().map(|row| row.sequence).collect();
+    let mut streams: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    for recorded in read_all(&volume, &Query::blocks(sequences)).unwrap() {
+        match recorded.item {
+            Item::Frame(frame) => {
+                let number = u64::from_le_bytes(frame.payload[8..16].try_into().unwrap());
+                let stream = recorded.stream.0;
+                let pushed = camera::frame(stream, number, START_US, 5, frame.payload.len());
+                assert!(
+                    frame == pushed,
+                    "{context}: stream {stream} frame {number} has changed"
+                );
+                streams
+                    .entry(stream)
+                    .or_default()
+                    .push((number, recorded.sequence));
+            }
+            Item::Gap(gap) if gap.cause == GapCause::Damaged => {
+                panic!("{context}: a power cut is taken for damage: {gap:?}")
+            }
+            _ => {}
+        }
+    }
+    streams
+}
+
+/// Compares what `image` serves with the model.
+fn check(image: &Image, model: &Model, context: &str) {
+    let served = served(image, context);
+    for (stream, frames) in &model.frames {
+        let got = served.get(stream).cloned().unwrap_or_default();
+        assert!(
+            got.windows(2).all(|w| w[0].0 < w[1].0),
+            "{context}: stream {stream}: {got:?}"
+        );
+        let numbers: BTreeSet<_> = got.iter().map(|(number, _)| *number).collect();
+        for (number, (_, fate)) in frames.iter().enumerate() {
+            let is_served = numbers.contains(&(number as u64));
+            match fate {
+                Fate::Lost => {
+                    assert!(
+                        !is_served,
+                        "{context}: stream {stream}: lost frame {number} came back"
+                    );
+                }
+                Fate::Durable { sequence } if sequence + SLOT_COUNT > model.head => {
+                    assert!(
+                        is_served,
+                        "{context}: stream {stream}: durable frame {number} of block {sequence} is missing, head {}",
+                        model.head
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Takes note of what became durable.
+fn note(writer: &mut ManualWriter, model: &mut Model) {
+    model.head = model.head.max(writer.volume().table().head());
+    for chunk in writer.take_committed() {
+        let frames = model.frames.get_mut(&chunk.stream.0).unwrap();
+        let pushed = frames.iter_mut().filter(|(_, fate)| *fate == Fate::Pushed);
+        for (_, fate) in pushed.take(chunk.frame_count as usize) {
+            *fate = Fate::Durable {
+                sequence: chunk.sequence,
+            };
+        }
+    }
+}
+
+/// The chosen image becomes the truth: what it does not serve is lost for ever.
+fn settle(image: &Image, model: &mut Model, context: &str) -> u64 {
+    let served = served(image, context);
+    let mut lost = 0;
+    for (stream, frames) in &mut model.frames {
+        let got = served.get(stream).cloned().unwrap_or_default();
+        for (number, (_, fate)) in frames.iter_mut().enumerate() {
+            let at = got.iter().find(|(n, _)| *n == number as u64);
+            *fate = match (at, *fate) {
+                (Some((_, sequence)), _) => Fate::Durable {
+                    sequence: *sequence,
+                },
+                (None, Fate::Pushed) => {
+                    lost += 1;
+                    Fate::Lost
+                }
+                (None, fate) => fate,
+            };
+        }
+    }
+    lost
+}
+
+fn push(producer: &mut Producer, random: &mut Random, model: &mut Model) {
+    let stream = random.below(STREAM_COUNT);
+    let frames = model.frames.entry(stream).or_default();
+    let longest = if random.below(6) == 0 { 12_000 } else { 2_000 };
+    let len = 100 + random.below(longest) as usize;
+    let frame = camera::frame(stream, frames.len() as u64, START_US, 5, len);
+    if producer.push(StreamId(stream), frame).is_ok() {
+        frames.push((len, Fate::Pushed));
+    }
+}
+
+fn life(
+    image: &Image,
+    model: &mut Model,
+    random: &mut Random,
+    with_faults: bool,
+    counts: &mut Counts,
+    context: &str,
+) -> Image {
+    let seed = random.below(1 << 40);
+    let sector_len = if random.below(2) == 0 { 512 } else { 4096 };
+    let disk = SimDisk::new(
+        image.clone(),
+        SimOptions {
+            seed,
+            sector_len,
+            ..SimOptions::default()
+        },
+    );
+    let clock = ManualClock::new(Now {
+        boot_us: 1_000_000,
+        utc_us: START_US,
+    });
+    let medium = Arc::new(SimMedium::new(disk.clone()));
+    let mut writer = ManualWriter::open_on(medium, None, options(&clock)).unwrap();
+    let mut producer = writer.producer();
+    for stream in 0..STREAM_COUNT {
+        producer
+            .add_stream(StreamId(stream), camera::setup("made up"))
+            .unwrap();
+        model.frames.entry(stream).or_default();
+    }
+    let steps = 20 + random.below(400);
+    for step in 0..steps {
+        match random.below(10) {
+            0..=4 => (0..random.below(4)).for_each(|_| push(&mut producer, random, model)),
+            5 => clock.advance_us(random.below(80_000)),
+            6 if random.below(4) == 0 => writer.begin_commit(),
+            7 if with_faults && random.below(12) == 0 => {
+                let target = [FaultTarget::Write, FaultTarget::Flush][random.below(2) as usize];
+                disk.add_fault(FaultRule::next(target, Fault::Error(5)).after(random.below(3)));
+                counts.faults += 1;
+            }
+            _ => writer.wait().unwrap(),
+        }
+        writer.turn();
+        note(&mut writer, model);
+        if random.below(12) == 0 {
+            let unflushed = disk.unflushed_offsets();
+            let blocks: BTreeSet<_> = unflushed.iter().map(|at| at >> 16).collect();
+            counts.multiple += u64::from(blocks.len() > 1);
+            check(
+                &disk.crash(random.below(u64::MAX >> 12)),
+                model,
+                &format!("{context} step {step}"),
+            );
+            counts.states += 1;
+        }
+        if writer.is_failed() {
+            break;
+        }
+    }
+    if random.below(4) == 0 && !writer.is_failed() {
+        writer.begin_close();
+        for _ in 0..10_000 {
+            writer.turn();
+            note(&mut writer, model);
+            if writer.is_idle() || writer.is_failed() {
+                break;
+            }
+            writer.wait().unwrap();
+            clock.advance_us(1000);
+        }
+        assert!(
+            writer.is_idle() || writer.is_failed(),
+            "{context}: closing does not end"
+        );
+    }
+    counts.wraps += u64::from(writer.volume().table().head() > SLOT_COUNT);
+    disk.crash(random.below(u64::MAX >> 12))
+}
+
+fn trial(seed: u64, with_faults: bool, counts: &mut Counts) {
+    let mut random = Random::new(seed);
+    let mut model = Model::default();
+    let mut image = fresh_image();
+    for number in 0..1 + random.below(5) {
+        let context = format!("seed {seed} life {number}");
+        image = life(
+            &image,
+            &mut model,
+            &mut random,
+            with_faults,
+            counts,
+            &context,
+        );
+        check(&image, &model, &context);
+        counts.states += 1;
+        counts.lives += 1;
+        counts.lost += settle(&image, &mut model, &context);
+    }
+}
+
+fn trials() -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("CAMRING_SEED").unwrap_or(1);
+    first..first + number("CAMRING_TRIALS").unwrap_or(150)
+}
+
+#[test]
+fn nothing_durable_is_lost_and_nothing_lost_comes_back_after_power_cuts() {
+    let mut counts = Counts::default();
+    trials().for_each(|seed| trial(seed, false, &mut counts));
+    println!("{counts:?}");
+    assert!(
+        counts.wraps > 0 && counts.multiple > 0 && counts.lost > 0,
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn nothing_durable_is_lost_when_writes_and_flushes_fail_too() {
+    let mut counts = Counts::default();
+    trials().for_each(|seed| trial(seed, true, &mut counts));
+    println!("{counts:?}");
+    assert!(counts.wraps > 0 && counts.faults > 0, "{counts:?}");
+}
