@@ -86,6 +86,9 @@ pub trait Device: Send {
         self.len() == 0
     }
 
+    /// What offsets and lengths of requests must be multiples of, in bytes: at least 4096.
+    fn unit_len(&self) -> u32;
+
     /// Starts `request`. Never blocks and never fails: what goes wrong shows in its completion.
     /// Requests beyond what the device takes at once wait inside, in order.
     fn submit(&mut self, request: Request);

@@ -351,6 +351,10 @@ impl RingDevice {
 }
 
 impl Device for RingDevice {
+    fn unit_len(&self) -> u32 {
+        self.file().alignment().unit_len()
+    }
+
     fn len(&self) -> u64 {
         self.lent.file.len()
     }

@@ -8,6 +8,8 @@ mod row;
 
 pub use self::row::{RowState, TableRow};
 
+use std::sync::{Mutex, PoisonError};
+
 use self::row::Row;
 use crate::base::geometry::{Geometry, Sequence};
 use crate::base::sync::{Arc, AtomicU64, Ordering};
@@ -21,6 +23,9 @@ pub struct BlockTable {
     head: AtomicU64,
     /// No row's skew is larger; never shrinks.
     max_skew_us: AtomicU64,
+    /// Slots whose blocks count although the window has left them: bad and pinned ones. Changed
+    /// once in years, so a lock that is held for a copy of a short list hurts nobody.
+    kept: Mutex<Vec<u64>>,
 }
 
 /// The one handle that may change a [`BlockTable`].
@@ -40,11 +45,20 @@ impl BlockTable {
             rows,
             head: AtomicU64::new(0),
             max_skew_us: AtomicU64::new(0),
+            kept: Mutex::default(),
         };
         TableWriter {
             table: Arc::new(table),
             version: 0,
         }
+    }
+
+    /// Slots whose blocks count although the window has left them.
+    fn kept(&self) -> Vec<u64> {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Number of rows.
@@ -102,6 +116,15 @@ impl TableWriter {
             self.version += 2;
             place.write(self.version, &row);
         }
+    }
+
+    /// Keeps the blocks in these slots although the window leaves them.
+    pub fn set_kept(&mut self, slots: Vec<u64>) {
+        *self
+            .table
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = slots;
     }
 
     /// Moves the head to block `sequence`. Its row is set before.

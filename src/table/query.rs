@@ -6,10 +6,21 @@ use crate::base::sync::Ordering;
 use crate::base::time::{TimeRange, Timestamp};
 
 impl BlockTable {
-    /// The rows of all blocks in the window that hold something, oldest first.
+    /// The rows of all blocks that count and hold something, oldest first: those in kept slots,
+    /// then those in the window.
     pub fn blocks(&self) -> impl Iterator<Item = TableRow> + '_ {
         let (first, head) = self.window();
-        (first..=head).filter_map(|sequence| self.readable(sequence))
+        let kept = self.kept_before(first).into_iter();
+        kept.chain((first..=head).filter_map(|sequence| self.readable(sequence)))
+    }
+
+    /// Blocks in kept slots that the window has left, oldest first.
+    fn kept_before(&self, first: Sequence) -> Vec<TableRow> {
+        let rows = self.kept().into_iter().map(|slot| self.row(slot));
+        let is_kept = |row: &TableRow| row.sequence < first && row.state != RowState::Empty;
+        let mut rows: Vec<_> = rows.filter(is_kept).collect();
+        rows.sort_unstable_by_key(|row| row.sequence);
+        rows
     }
 
     /// The blocks that hold some frame with a time in `range`, oldest first.
@@ -23,9 +34,10 @@ impl BlockTable {
         let arrivals = range.widened(skew_us);
         let (first, head) = self.window();
         let from = self.partition_point(first, head, |row| row.arrivals.end < arrivals.start);
-        (from..=head)
-            .filter_map(|sequence| self.readable(sequence))
-            .take_while(|row| row.arrivals.start <= arrivals.end)
+        let found = (from..=head).filter_map(|sequence| self.readable(sequence));
+        let found = found.take_while(|row| row.arrivals.start <= arrivals.end);
+        let kept = self.kept_before(first).into_iter();
+        kept.chain(found)
             .filter(|row| row.times.overlaps(&range))
             .collect()
     }
@@ -189,6 +201,24 @@ mod tests {
                 .blocks_near(Timestamp(0), 3)
                 .is_empty()
         );
+    }
+
+    /// A block in a slot that failed, or that is pinned, stays when the ring has gone on.
+    #[test]
+    fn kept_blocks_are_found_when_the_window_has_left_them() {
+        let geometry = Geometry::new(1 << 20, 16, 4096).unwrap();
+        let mut writer = table(18, &[], |_| 0);
+        let kept = writer.table().block(5).unwrap();
+        writer.set_kept(vec![4]);
+        for sequence in (19..=40).filter(|sequence| geometry.slot_of(*sequence) != 4) {
+            let row = TableRow { sequence, ..kept };
+            writer.set(&geometry, row);
+            writer.set_head(sequence);
+        }
+        let all: Vec<_> = writer.table().blocks().map(|row| row.sequence).collect();
+        assert_eq!(all.first(), Some(&5));
+        assert_eq!(all.len(), 16, "15 of the window and the kept one: {all:?}");
+        assert!(sequences(&writer.table().blocks_in(range(500, 590))).contains(&5));
     }
 
     proptest! {

@@ -27,16 +27,17 @@ impl<'d, D: Device + ?Sized> Fetcher<'d, D> {
         self.device.len()
     }
 
-    /// Reads `len` bytes, a multiple of the alignment unit, from `offset`.
+    /// Reads `len` bytes from `offset`; more, and gives those, where the device wants it aligned.
     ///
     /// # Errors
     ///
     /// [`Io`](crate::ErrorKind::Io): the device failed, or ends before.
     pub fn read(&mut self, offset: u64, len: usize) -> Result<Bytes> {
-        let buffer = Buffer::allocate(len)?;
-        self.submit(Op::Read, offset, len, Some(buffer));
+        let place = Aligned::of(self.device.unit_len(), offset, len);
+        let buffer = Buffer::allocate(place.len)?;
+        self.submit(Op::Read, place.offset, place.len, Some(buffer));
         let done = self.next()?;
-        bytes_of(done, offset, len)
+        place.bytes_of(done, len)
     }
 
     /// Reads `len` bytes from each of `offsets`, many at a time, and hands each to `take` with its
@@ -58,12 +59,13 @@ impl<'d, D: Device + ?Sized> Fetcher<'d, D> {
                 if self.device.in_flight() >= PAGES_IN_FLIGHT {
                     break;
                 }
-                let buffer = Buffer::allocate(len)?;
+                let place = Aligned::of(self.device.unit_len(), *offset, len);
+                let buffer = Buffer::allocate(place.len)?;
                 let request = Request {
                     token: next as u64,
                     op: Op::Read,
-                    offset: *offset,
-                    len,
+                    offset: place.offset,
+                    len: place.len,
                     buffer: Some(buffer),
                 };
                 self.device.submit(request);
@@ -72,7 +74,8 @@ impl<'d, D: Device + ?Sized> Fetcher<'d, D> {
             let done = self.next()?;
             let number = done.token as usize;
             let offset = offsets.get(number).copied().unwrap_or_default();
-            take(number, bytes_of(done, offset, len));
+            let place = Aligned::of(self.device.unit_len(), offset, len);
+            take(number, place.bytes_of(done, len));
         }
         Ok(())
     }
@@ -121,9 +124,33 @@ impl<'d, D: Device + ?Sized> Fetcher<'d, D> {
     }
 }
 
-fn bytes_of(done: Completion, offset: u64, len: usize) -> Result<Bytes> {
-    done.result
-        .map_err(|e| Error::io(format_args!("read {len} bytes at {offset}"), e))?;
-    let missing = || Error::invalid("the device returned no buffer");
-    Ok(done.buffer.ok_or_else(missing)?.into_bytes(len))
+/// The aligned bytes around some that are wanted.
+#[derive(Clone, Copy)]
+struct Aligned {
+    offset: u64,
+    len: usize,
+    /// Where the wanted bytes begin in them.
+    from: usize,
+}
+
+impl Aligned {
+    fn of(unit_len: u32, offset: u64, len: usize) -> Self {
+        let unit_len = u64::from(unit_len.max(1));
+        let start = offset / unit_len * unit_len;
+        let from = (offset - start) as usize;
+        let len = (from as u64 + len as u64).next_multiple_of(unit_len) as usize;
+        Self {
+            offset: start,
+            len,
+            from,
+        }
+    }
+
+    fn bytes_of(self, done: Completion, len: usize) -> Result<Bytes> {
+        let place = format_args!("read {} bytes at {}", self.len, self.offset).to_string();
+        done.result.map_err(|e| Error::io(place, e))?;
+        let missing = || Error::invalid("the device returned no buffer");
+        let bytes = done.buffer.ok_or_else(missing)?.into_bytes(self.len);
+        Ok(bytes.slice(self.from..self.from + len))
+    }
 }

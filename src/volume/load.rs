@@ -121,6 +121,11 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             self.reread.push(*sequence);
             self.table.set_slot(*slot as usize, row.unwrap_or(empty));
         }
+        let slots = 0..self.located.geometry.slot_count();
+        let kept = self.verdict.kept.iter();
+        let kept = kept.flat_map(|r| (0..r.count).map(|n| u64::from(r.first) + u64::from(n)));
+        self.table
+            .set_kept(kept.filter(|slot| slots.contains(slot)).collect());
         self.order_arrivals();
         self.table.set_head(self.head);
         Ok(())

@@ -6,7 +6,7 @@
 //! with room for the index and the trailer; bad and pinned slots burn their sequences.
 
 use super::core::{Core, WriteKind};
-use super::fault::Phase;
+use super::fault::{Phase, slots_of};
 use crate::base::geometry::{Geometry, Position, Sequence};
 use crate::base::time::{Now, TimeRange, Timestamp, US_PER_S};
 use crate::block::chunk::ChunkSummary;
@@ -338,10 +338,9 @@ impl Core {
 
     /// The blocks in bad and pinned slots.
     fn kept_sequences(&self) -> Vec<Sequence> {
-        let ranges = self.bad.iter().chain(&self.pins);
-        let slots = ranges.flat_map(|range| (0..range.count).map(|n| range.first + n));
+        let slots = slots_of(&self.bad).chain(slots_of(&self.pins));
         slots
-            .map(|slot| self.feed.table.table().row(slot.into()).sequence)
+            .map(|slot| self.feed.table.table().row(slot).sequence)
             .collect()
     }
 

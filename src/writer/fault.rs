@@ -24,6 +24,13 @@ pub(super) enum Phase {
     Failed,
 }
 
+/// The slots of some ranges.
+pub(super) fn slots_of(ranges: &[SlotRange]) -> impl Iterator<Item = u64> + '_ {
+    ranges
+        .iter()
+        .flat_map(|range| (0..range.count).map(|n| u64::from(range.first) + u64::from(n)))
+}
+
 impl Core {
     /// Goes on with whatever the phase allows.
     pub(super) fn advance(&mut self) {
@@ -59,6 +66,9 @@ impl Core {
         if self.bad.iter().any(|range| range.contains(slot)) {
             return true;
         }
+        let mut kept: Vec<u64> = slots_of(&self.bad).chain(slots_of(&self.pins)).collect();
+        kept.push(slot);
+        self.feed.table.set_kept(kept);
         let slot = slot as u32;
         if let Some(range) = self
             .bad

@@ -262,6 +262,10 @@ impl SimDevice {
 }
 
 impl Device for SimDevice {
+    fn unit_len(&self) -> u32 {
+        Alignment::PAGE.unit_len()
+    }
+
     fn len(&self) -> u64 {
         self.len
     }
