@@ -113,7 +113,14 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         }
         let headers = self.read_headers(&missing)?;
         let rows = self.read_rows(&missing, &headers)?;
-        for ((sequence, slot), row) in missing.iter().zip(rows) {
+        for (((sequence, slot), row), header) in missing.iter().zip(rows).zip(&headers) {
+            // The row of a kept slot names the block that is really there, 0 where it is unknown,
+            // so that void ranges which touch it stay on record.
+            let sequence = match header {
+                Some(header) => &header.id.sequence,
+                None if self.verdict.keeps(*slot) => &0,
+                None => sequence,
+            };
             let empty = TableRow {
                 sequence: *sequence,
                 ..TableRow::default()

@@ -38,7 +38,8 @@ impl Verdict {
 }
 
 /// The void ranges that a header of block `sequence` must repeat: those that touch a block which
-/// still counts. `kept` are the sequences of blocks in bad and pinned slots.
+/// still counts. `kept` are the sequences of blocks in bad and pinned slots; 0 for one that is not
+/// known, because its header cannot be read: then all ranges stay.
 pub fn live_voids(
     voids: &[VoidRange],
     sequence: Sequence,
@@ -46,7 +47,7 @@ pub fn live_voids(
     kept: &[Sequence],
 ) -> Vec<VoidRange> {
     let in_window = |void: &VoidRange| void.to.saturating_add(slot_count) > sequence;
-    let kept = |void: &VoidRange| kept.iter().any(|sequence| void.touches(*sequence));
+    let kept = |void: &VoidRange| kept.iter().any(|block| *block == 0 || void.touches(*block));
     let live = voids.iter().filter(|void| in_window(void) || kept(void));
     bounded(live.copied().collect())
 }
@@ -101,6 +102,11 @@ mod tests {
             live_voids(&voids, 28, 16, &[12]),
             [void(30, 31)],
             "12 counts again"
+        );
+        assert_eq!(
+            live_voids(&voids, 99, 16, &[0]),
+            voids,
+            "who knows what is in that slot"
         );
     }
 

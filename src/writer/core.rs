@@ -9,10 +9,11 @@ use std::fmt;
 
 use super::blocks::{Ahead, OpenBlock};
 use super::fault::Phase;
-use super::keeper::{Committed, KeeperFeed, Note};
+use super::keeper::KeeperFeed;
+use super::pack::GATHER_LEN;
 use super::producer::{Message, ProducerEnd};
-use super::quota::{Quota, frame_cost};
-use super::stage::{PlannedChunk, Room, Stage, Stream};
+use super::quota::Quota;
+use super::stage::{PlannedChunk, Stage, Stream};
 use crate::base::error::Result;
 use crate::base::geometry::{Geometry, Nonce, Position, Sequence};
 use crate::base::sync::{Arc, AtomicU64, Ordering};
@@ -20,8 +21,6 @@ use crate::base::time::{Now, TimeRange, Timestamp};
 use crate::block::chunk::PendingFrame;
 use crate::block::header::{SlotRange, VoidRange};
 use crate::block::index::IndexBuilder;
-use crate::block::pack::RunPacker;
-use crate::block::record::Record;
 use crate::block::{DecodeStart, RunHeader};
 use crate::io::buffer::{Buffer, BufferPool};
 use crate::io::{Completion, Device, Op, Request};
@@ -30,10 +29,7 @@ use crate::volume::locate::Located;
 use crate::volume::{Volume, VolumeFeed};
 
 /// The token of a flush; writes have small ones.
-const FLUSH_TOKEN: u64 = u64::MAX;
-/// How much is gathered before a run is packed without waiting for the tick, in bytes.
-const GATHER_LEN: usize = 1 << 20;
-
+pub(super) const FLUSH_TOKEN: u64 = u64::MAX;
 /// One opening of the volume for writing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
@@ -68,7 +64,7 @@ pub(super) enum WriteKind {
 pub(super) struct PackedRun {
     pub(super) header: Arc<RunHeader>,
     pub(super) chunks: Vec<PackedChunk>,
-    span: TableRow,
+    pub(super) span: TableRow,
 }
 
 /// The frames of a chunk, and what its stream knew before them.
@@ -85,10 +81,10 @@ pub(super) struct PackedChunk {
 
 /// A flush under way, and what is durable when it succeeds.
 #[derive(Debug)]
-struct FlushUnderWay {
-    position: Position,
-    run_count: usize,
-    sealed_count: usize,
+pub(super) struct FlushUnderWay {
+    pub(super) position: Position,
+    pub(super) run_count: usize,
+    pub(super) sealed_count: usize,
 }
 
 /// What the writer's thread has to know from the volume when it starts.
@@ -135,18 +131,18 @@ pub(super) struct Core {
     pub(super) bad: Vec<SlotRange>,
     pub(super) pins: Vec<SlotRange>,
     /// Writes in the order of their submission; the first has the token `first_token`.
-    writes: VecDeque<Write>,
-    first_token: u64,
+    pub(super) writes: VecDeque<Write>,
+    pub(super) first_token: u64,
     pub(super) unflushed: VecDeque<PackedRun>,
     /// How many of `unflushed` are completely written.
     pub(super) completed_count: usize,
     /// Rows of sealed blocks whose trailers are written, not durable.
     pub(super) sealed: VecDeque<TableRow>,
-    flush: Option<FlushUnderWay>,
+    pub(super) flush: Option<FlushUnderWay>,
     /// A flush is due once every write before this token is done.
-    flush_after: Option<u64>,
+    pub(super) flush_after: Option<u64>,
     /// Bytes that have to be packed before the commit that is under way may flush.
-    commit_len: Option<usize>,
+    pub(super) commit_len: Option<usize>,
     next_tick_us: i64,
     commit_us: i64,
     /// Arrivals of blocks never go back.
@@ -154,10 +150,10 @@ pub(super) struct Core {
     pub(super) run_number: u64,
     pub(super) failures_in_a_row: u32,
     pub(super) is_closing: bool,
-    volume_quota: Arc<Quota>,
+    pub(super) volume_quota: Arc<Quota>,
     /// Bytes that producers have pushed since the last turn.
     pushed_len: Arc<AtomicU64>,
-    plan: Vec<PlannedChunk>,
+    pub(super) plan: Vec<PlannedChunk>,
     /// Where the commit that somebody waits for ends; none until all of it is packed.
     pub(super) commit_target: Option<Position>,
     pub(super) is_commit_awaited: bool,
@@ -261,16 +257,12 @@ impl Core {
             && self.flush.is_none()
     }
 
-    /// Starts to commit everything that was pushed until now.
-    pub(super) fn begin_commit(&mut self) {
-        self.commit_len = Some(self.stage.pending_len());
-    }
-
     /// Takes what producers have pushed since the last turn.
     pub(super) fn collect(&mut self) {
         for producer in &mut self.producers {
+            let count = producer.len();
             // What is pushed meanwhile is left for the next turn, so that this ends.
-            for _ in 0..producer.len() {
+            for _ in 0..count {
                 let Some(message) = producer.pop() else { break };
                 match message {
                     Message::Stream { dense, stream } => {
@@ -287,45 +279,12 @@ impl Core {
                     Message::Frame { dense, frame } => self.stage.push(dense, frame),
                 }
             }
+            if count > 0 {
+                producer.tell_space();
+            }
         }
         self.producers.retain(|producer| !producer.is_gone());
         self.discard_if_failed();
-    }
-
-    /// Packs and submits as many runs as are due, and as buffers and blocks allow.
-    pub(super) fn pack(&mut self) {
-        self.seal_at_clock_step();
-        let gather_len = GATHER_LEN.min(self.geometry().block_len() as usize / 4);
-        while !self.stage.is_empty() {
-            if self.commit_len.is_none() && self.stage.pending_len() < gather_len {
-                return;
-            }
-            if !self.has_block() {
-                return;
-            }
-            let room = self.room(gather_len);
-            let Some(block) = &self.block else { return };
-            let mut plan = std::mem::take(&mut self.plan);
-            let len = self
-                .stage
-                .plan(room, |dense| block.index.holds(dense), &mut plan);
-            let is_full = plan.is_empty();
-            let packed = !is_full && self.pack_run(&plan, len);
-            self.plan = plan;
-            if is_full {
-                assert!(
-                    !self.is_fresh_block(),
-                    "a frame that fits no block was let in"
-                );
-                self.seal();
-            } else if !packed {
-                return;
-            }
-        }
-        self.note_packed(0);
-        if self.is_closing && self.block.is_some() {
-            self.end_last_block();
-        }
     }
 
     /// Whether there is something to do without waiting.
@@ -342,129 +301,6 @@ impl Core {
         packed
             .or_else(|| self.stage.oldest())
             .map(|frame| frame.arrival_us)
-    }
-
-    fn room(&self, gather_len: usize) -> Room {
-        let left = self
-            .block
-            .as_ref()
-            .map_or(0, |block| block.room_len(&self.geometry()));
-        // What the planned length may gain by padding.
-        let padding = self.geometry().unit_len() as usize;
-        let block_len = left.saturating_sub(padding);
-        Room {
-            target_len: gather_len.min(block_len),
-            block_len,
-        }
-    }
-
-    /// Once all that was pending at the beginning of a commit is packed, its flush is due.
-    fn note_packed(&mut self, len: usize) {
-        let Some(left) = self.commit_len else { return };
-        let left = if self.stage.is_empty() {
-            0
-        } else {
-            left.saturating_sub(len)
-        };
-        self.commit_len = Some(left).filter(|left| *left > 0);
-        if left == 0 && self.is_commit_awaited {
-            let last = self.unflushed.back().map(|run| run.header.position());
-            self.commit_target
-                .get_or_insert(last.unwrap_or(self.durable));
-        }
-        if left == 0 && !(self.unflushed.is_empty() && self.sealed.is_empty()) {
-            self.want_flush();
-        }
-    }
-
-    /// Asks for a flush behind everything that was submitted until now.
-    pub(super) fn want_flush(&mut self) {
-        self.flush_after = Some(self.first_token + self.writes.len() as u64);
-    }
-
-    /// Packs the planned run and submits it; `false` when no buffer is free.
-    fn pack_run(&mut self, plan: &[PlannedChunk], len: usize) -> bool {
-        let geometry = self.geometry();
-        let len = geometry.align_up(len as u64) as usize;
-        let Some(mut buffer) = self.buffer(len) else {
-            return false;
-        };
-        let Some(block) = self.block.as_mut() else {
-            return false;
-        };
-        self.run_number += 1;
-        let place = block.place(self.run_number, self.durable, &self.now);
-        let mut packer = RunPacker::new(
-            &mut buffer,
-            place,
-            plan.len(),
-            Vec::with_capacity(plan.len()),
-        );
-        let mut chunks = Vec::with_capacity(plan.len());
-        let before = self.stage.pending_len();
-        for planned in plan {
-            let mut frames = Vec::with_capacity(planned.count + 1);
-            let Some(stream) = self.stage.streams.get(planned.dense as usize) else {
-                continue;
-            };
-            let (id, setup) = (stream.id, stream.setup.clone());
-            let (last_key, last_sequence) = (stream.last_key, stream.last_sequence);
-            self.stage.take(planned, &mut frames);
-            if planned.with_setup
-                && let Some(first) = frames.first()
-            {
-                let repeated = setup_record(&setup, first);
-                frames.insert(0, repeated);
-            }
-            let (entry, summary) = packer.add(id, last_key, frames.iter());
-            let count = u32::from(summary.frame_count);
-            block.note_chunk(planned.dense, id, last_sequence, entry, count, &summary);
-            for record in frames.iter().filter(|frame| frame.record) {
-                block.index.add_record(planned.dense, &record.payload);
-            }
-            if let Some(stream) = self.stage.streams.get_mut(planned.dense as usize) {
-                stream.note_packed(&frames, block.id.sequence, &entry, summary.last_key);
-            }
-            let with_setup = planned.with_setup;
-            let dense = planned.dense;
-            chunks.push(PackedChunk {
-                dense,
-                frames,
-                with_setup,
-                last_key,
-                last_sequence,
-                setup,
-            });
-        }
-        let header = Arc::new(packer.finish(&geometry));
-        let span = block.end_run(&header);
-        let offset = geometry.offset_of_slot(block.id.slot) + u64::from(header.offset);
-        let (slot, len) = (block.id.slot, header.len as usize);
-        tracing::trace!(
-            block = header.id.sequence,
-            run = header.run,
-            len,
-            "run packed"
-        );
-        self.unflushed.push_back(PackedRun {
-            header,
-            chunks,
-            span,
-        });
-        self.submit_write(WriteKind::Run, slot, offset, len, buffer);
-        self.note_packed(before.saturating_sub(self.stage.pending_len()));
-        true
-    }
-
-    /// A buffer of at least `len` bytes; none while all are in flight.
-    pub(super) fn buffer(&self, len: usize) -> Option<Buffer> {
-        if len <= self.pool.buffer_len() {
-            return self.pool.take();
-        }
-        // Frames beyond the pool's buffers are rare; while one is on its way the pool drains.
-        Buffer::allocate(len)
-            .inspect_err(|e| tracing::warn!("{e}"))
-            .ok()
     }
 
     pub(super) fn submit_write(
@@ -555,97 +391,6 @@ impl Core {
         }
     }
 
-    /// Submits a flush if one is due: every write that it is to cover is done, and none is under
-    /// way.
-    fn submit_flush(&mut self) {
-        let due = self
-            .flush_after
-            .is_some_and(|token| self.first_token >= token);
-        if !due || self.flush.is_some() || self.phase == Phase::Draining {
-            return;
-        }
-        self.flush_after = None;
-        self.ahead.iter_mut().for_each(Ahead::flush_begins);
-        let last = self
-            .completed_count
-            .checked_sub(1)
-            .and_then(|at| self.unflushed.get(at));
-        self.flush = Some(FlushUnderWay {
-            position: last.map_or(self.durable, |run| run.header.position()),
-            run_count: self.completed_count,
-            sealed_count: self.sealed.len(),
-        });
-        self.device.submit(Request {
-            token: FLUSH_TOKEN,
-            op: Op::Flush,
-            offset: 0,
-            len: 0,
-            buffer: None,
-        });
-    }
-
-    /// Everything that was written before the flush began is durable.
-    fn flushed(&mut self, flush: &FlushUnderWay) {
-        self.failures_in_a_row = 0;
-        self.flush_count += 1;
-        self.ahead.iter_mut().for_each(Ahead::flush_succeeded);
-        if flush.position > self.durable {
-            self.durable = flush.position;
-            self.feed.durable.set(flush.position);
-        }
-        self.completed_count -= flush.run_count;
-        let runs: Vec<_> = self.unflushed.drain(..flush.run_count).collect();
-        if !runs.is_empty() {
-            let runs = runs.into_iter().map(|run| self.release(run)).collect();
-            self.keeper.note(Note::Committed {
-                position: self.durable,
-                runs,
-            });
-        }
-        for row in self.sealed.drain(..flush.sealed_count) {
-            self.feed.table.set(&self.located.geometry, row);
-            self.keeper.note(Note::Sealed(row));
-        }
-        self.segment_flushed();
-    }
-
-    /// Gives the quotas of a durable run back, and keeps what the timeline needs.
-    fn release(&self, run: PackedRun) -> Committed {
-        let mut records = Vec::new();
-        for chunk in &run.chunks {
-            let Some(stream) = self.stage.streams.get(chunk.dense as usize) else {
-                continue;
-            };
-            let mut cost = 0;
-            for frame in &chunk.frames {
-                if frame.record {
-                    records.push((stream.id, frame.payload.clone()));
-                } else {
-                    cost += frame_cost(frame.payload.len());
-                }
-            }
-            stream.quota.give(cost);
-            self.volume_quota.give(cost);
-        }
-        self.producers.iter().for_each(ProducerEnd::tell_space);
-        Committed {
-            header: run.header,
-            records,
-        }
-    }
-
-    /// Gives the quota of a frame that is not recorded back.
-    pub(super) fn give_up(&self, dense: u32, frame: &PendingFrame) {
-        if frame.record {
-            return;
-        }
-        let cost = frame_cost(frame.payload.len());
-        self.volume_quota.give(cost);
-        if let Some(stream) = self.stage.streams.get(dense as usize) {
-            stream.quota.give(cost);
-        }
-    }
-
     /// Forgets all writes and the flush: the device has nothing in flight any more.
     pub(super) fn forget_writes(&mut self) {
         self.first_token += self.writes.len() as u64;
@@ -663,18 +408,6 @@ impl Core {
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}, durable up to {:?}", self.phase, self.durable)
-    }
-}
-
-/// The setup in force as a record before `first`, the first frame of its stream in a block.
-fn setup_record(setup: &bytes::Bytes, first: &PendingFrame) -> PendingFrame {
-    PendingFrame {
-        record: true,
-        key: false,
-        leading: false,
-        track: 0,
-        payload: setup.clone(),
-        ..*first
     }
 }
 
@@ -704,30 +437,6 @@ impl Stream {
             last_key: None,
             last_sequence: 0,
             quota: quota.clone(),
-        }
-    }
-
-    /// Takes note of a chunk that was packed from `frames` into block `sequence`.
-    fn note_packed(
-        &mut self,
-        frames: &[PendingFrame],
-        sequence: Sequence,
-        entry: &crate::block::ChunkEntry,
-        last_key: Option<u16>,
-    ) {
-        self.last_sequence = sequence;
-        let key = last_key.map(|frame| DecodeStart {
-            sequence,
-            offset: entry.offset,
-            len: entry.len,
-            frame,
-        });
-        self.last_key = key.or(self.last_key);
-        let setups = frames
-            .iter()
-            .filter(|f| f.record && Record::is_setup(&f.payload));
-        if let Some(setup) = setups.last() {
-            self.setup = setup.payload.clone();
         }
     }
 }

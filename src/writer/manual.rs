@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::fault::Phase;
+use super::gate::Gate;
 use super::keeper::Keeper;
-use super::producer::{Gate, Producer, producer};
+use super::producer::{Producer, producer};
 use super::{Core, Started, WriterOptions, start};
 use crate::base::error::Result;
 use crate::base::geometry::{Position, Sequence};

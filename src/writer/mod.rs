@@ -5,14 +5,18 @@
 //! `core`, and takes the time as an argument; this file is its shell.
 
 mod blocks;
+mod commit;
 mod core;
 mod event;
 mod fault;
+mod gate;
 mod keeper;
 mod manual;
 mod options;
+mod pack;
 mod producer;
 mod quota;
+mod sending;
 mod stage;
 mod status;
 
@@ -28,8 +32,9 @@ pub use self::status::WriterStatus;
 
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
+use self::gate::{Gate, Numbers};
 use self::keeper::keeper;
-use self::producer::{Gate, Numbers, ProducerEnd, producer};
+use self::producer::{ProducerEnd, producer};
 use self::quota::Quota;
 use self::status::StatusCells;
 use crate::base::error::{Error, ErrorKind, Result};
@@ -431,33 +436,4 @@ fn volume_failed() -> Error {
         "the volume has failed before everything was committed",
     )
     .with_remedy("Its log says why; what was committed before can be read")
-}
-
-/// What the shell asks of the state machine for those who wait.
-impl Core {
-    /// A commit for somebody who waits for it: everything that was collected until now.
-    fn begin_commit_for_waiter(&mut self) {
-        self.begin_commit();
-        self.commit_target = None;
-        self.is_commit_awaited = true;
-    }
-
-    /// Whether the newest commit that somebody waits for is durable.
-    fn waiter_is_served(&mut self) -> bool {
-        let served = self.is_commit_awaited
-            && self
-                .commit_target
-                .is_some_and(|target| self.durable >= target);
-        self.is_commit_awaited &= !served;
-        served
-    }
-
-    fn begin_close(&mut self) {
-        self.is_closing = true;
-        self.begin_commit();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.is_closing && self.block.is_none() && self.is_committed()
-    }
 }

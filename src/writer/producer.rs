@@ -4,32 +4,32 @@
 //! A producer gives every frame its ordinal, also those that it sheds, so that each missing
 //! ordinal is covered by a gap record.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_utils::sync::{Parker, Unparker};
 use ringbuf::traits::{Consumer, Observer, Producer as _, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::gate::{Gate, lock};
 use super::quota::{Quota, frame_cost};
+use super::sending::{Sending, check_setup, flush_untold};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
-use crate::base::time::{Clock, Timestamp};
+use crate::base::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::base::time::Timestamp;
 use crate::block::chunk::PendingFrame;
-use crate::block::record::{GapRecord, Record};
-use crate::frame::setup::{MAX_EXTRA_LEN, MAX_NAME_LEN};
-use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, MAX_TRACK_COUNT, StreamId, StreamSetup};
-use crate::io::wake::Waker;
-use crate::volume::Volume;
+use crate::block::record::Record;
+use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup};
 
 /// Places of a ring that are kept for records, so that a gap can be told when frames do not fit.
-const RESERVED_COUNT: usize = 64;
+pub(super) const RESERVED_COUNT: usize = 64;
 /// Bytes pushed since the writer was last woken that make a producer wake it.
 const WAKE_LEN: u64 = 1 << 20;
+/// How long a push waits for room before it looks again whether the recording lives.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// What goes through a producer's ring.
 #[derive(Debug)]
@@ -38,41 +38,6 @@ pub(super) enum Message {
     Stream { dense: u32, stream: Box<Stream> },
     /// A frame or record.
     Frame { dense: u32, frame: PendingFrame },
-}
-
-/// What producers and the writer share.
-#[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) waker: Waker,
-    pub(super) volume: Volume,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) volume_quota: Arc<Quota>,
-    pub(super) stream_quota_len: u64,
-    pub(super) is_failed: AtomicBool,
-    /// Bytes that were pushed, by all producers, since the writer last looked.
-    pub(super) pushed_len: Arc<AtomicU64>,
-    /// Frames that were shed.
-    pub(super) shed_count: AtomicU64,
-    /// Dense numbers of the streams of this life, and which of them a producer holds now.
-    pub(super) numbers: Mutex<Numbers>,
-}
-
-/// Dense numbers of streams.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    /// The dense number of each stream, and its next ordinal while nobody holds it.
-    dense: HashMap<StreamId, (u32, u64)>,
-    held: HashMap<StreamId, u64>,
-    next_producer: u64,
-}
-
-impl Numbers {
-    /// Nobody holds `stream` any more; its ordinals go on when it is added again.
-    fn release(&mut self, stream: StreamId, sending: &Sending) {
-        self.held.remove(&stream);
-        self.dense
-            .insert(stream, (sending.dense, sending.next_ordinal));
-    }
 }
 
 /// The writer's end of a producer's ring.
@@ -100,30 +65,6 @@ pub struct Producer {
     number: u64,
     streams: HashMap<StreamId, Sending>,
     waits: bool,
-}
-
-/// A stream as its producer knows it.
-#[derive(Debug)]
-struct Sending {
-    dense: u32,
-    quota: Arc<Quota>,
-    setup: Arc<StreamSetup>,
-    next_ordinal: u64,
-    last_time: Option<Timestamp>,
-    /// Gap records that found no room yet.
-    untold: VecDeque<PendingFrame>,
-    /// Frames are being dropped until a key frame fits again.
-    shedding: Option<Shedding>,
-    /// A gap that the next frame closes.
-    resuming: Option<Gap>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Shedding {
-    cause: GapCause,
-    start: Timestamp,
-    first_ordinal: u64,
-    is_told: bool,
 }
 
 /// A ring for a new producer: its end for the writer, and the producer.
@@ -157,12 +98,6 @@ pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Prod
             waits: false,
         },
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl ProducerEnd {
@@ -402,40 +337,43 @@ impl Producer {
     /// Whether a frame can be taken; takes its quota if so. Waits for it if that was asked for.
     fn has_room(&mut self, stream: StreamId, frame: &Frame, cost: u64) -> bool {
         loop {
-            let Some(sending) = self.streams.get(&stream) else {
-                return false;
-            };
-            let may_resume = sending
-                .shedding
-                .is_none_or(|_| sending.can_resume_at(frame));
-            if !may_resume {
-                return false;
+            if let Some(has_room) = self.look_for_room(stream, frame, cost) {
+                return has_room;
             }
-            if self.ring.vacant_len() > RESERVED_COUNT && sending.untold.len() < RESERVED_COUNT / 4
-            {
-                if sending.quota.take(cost) {
-                    if self.gate.volume_quota.take(cost) {
-                        return true;
-                    }
-                    sending.quota.give(cost);
-                }
+            self.space.is_waiting.store(true, Ordering::Relaxed);
+            // SeqCst: pairs with the fence in `tell_space`: either the room is seen here, or the
+            // flag there.
+            fence(Ordering::SeqCst);
+            let seen = self.look_for_room(stream, frame, cost);
+            if seen.is_none() {
+                self.gate.waker.wake();
+                // Bounded, so that a writer's thread that died cannot keep this one for ever.
+                self.parker.park_timeout(WAIT);
             }
-            if !self.waits || self.check_alive().is_err() {
-                return false;
+            self.space.is_waiting.store(false, Ordering::Relaxed);
+            if let Some(has_room) = seen {
+                return has_room;
             }
-            self.wait_for_room();
         }
     }
 
-    fn wait_for_room(&self) {
-        self.space.is_waiting.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `tell_space`.
-        fence(Ordering::SeqCst);
-        self.gate.waker.wake();
-        // Bounded, so that a writer's thread that died cannot keep this one for ever.
-        self.parker
-            .park_timeout(std::time::Duration::from_millis(50));
-        self.space.is_waiting.store(false, Ordering::Relaxed);
+    /// Whether a frame can be taken now, and takes its quota then; none where it is worth
+    /// waiting.
+    fn look_for_room(&self, stream: StreamId, frame: &Frame, cost: u64) -> Option<bool> {
+        let Some(sending) = self.streams.get(&stream) else {
+            return Some(false);
+        };
+        if sending.is_shedding() && !sending.can_resume_at(frame) {
+            return Some(false);
+        }
+        let has_place = self.ring.vacant_len() > RESERVED_COUNT && sending.may_go_on();
+        if has_place && sending.quota.take(cost) {
+            if self.gate.volume_quota.take(cost) {
+                return Some(true);
+            }
+            sending.quota.give(cost);
+        }
+        (!self.waits || self.check_alive().is_err()).then_some(false)
     }
 
     /// Changes the setup of `stream` from the next frame on.
@@ -540,138 +478,6 @@ impl Drop for Producer {
     }
 }
 
-impl Sending {
-    /// Queues a record behind what was pushed before.
-    fn tell(&mut self, record: Record, time: Timestamp, arrival_us: i64) {
-        self.untold.push_back(PendingFrame {
-            ordinal: self.next_ordinal,
-            arrival_us,
-            time,
-            clock: 0,
-            track: 0,
-            key: false,
-            leading: false,
-            record: true,
-            payload: record.encode(),
-        });
-    }
-
-    fn tell_gap(&mut self, gap: Gap, arrival_us: i64) {
-        let (first_ordinal, end_ordinal) = (self.next_ordinal, self.next_ordinal);
-        let record = GapRecord {
-            gap,
-            first_ordinal,
-            end_ordinal,
-        };
-        self.tell(
-            Record::Gap(record),
-            gap.end.unwrap_or(gap.start),
-            arrival_us,
-        );
-    }
-
-    /// Takes note of a frame that is not recorded, and opens a gap at the first of them.
-    fn shed(&mut self, cause: GapCause, frame: &Frame, ordinal: u64, arrival_us: i64) {
-        if self.shedding.is_some() {
-            return;
-        }
-        let start = self.last_time.unwrap_or(frame.time);
-        let gap = Gap {
-            cause,
-            start,
-            end: None,
-            lost_count: None,
-        };
-        let record = GapRecord {
-            gap,
-            first_ordinal: ordinal,
-            end_ordinal: ordinal,
-        };
-        let is_told = self.untold.len() < RESERVED_COUNT;
-        if is_told {
-            self.tell(Record::Gap(record), start, arrival_us);
-        }
-        self.shedding = Some(Shedding {
-            cause,
-            start,
-            first_ordinal: ordinal,
-            is_told,
-        });
-    }
-
-    /// Whether decoding can start again at `frame`.
-    fn can_resume_at(&self, frame: &Frame) -> bool {
-        let video = self
-            .setup
-            .tracks
-            .first()
-            .is_some_and(|track| !track.codec.is_all_key());
-        frame.key && (!video || frame.track == 0)
-    }
-
-    /// Closes the gaps that a frame at `time` ends.
-    fn resume(&mut self, time: Timestamp, ordinal: u64, arrival_us: i64) {
-        if let Some(gap) = self.resuming.take() {
-            self.tell_gap(
-                Gap {
-                    end: Some(time),
-                    ..gap
-                },
-                arrival_us,
-            );
-        }
-        let Some(shedding) = self.shedding.take() else {
-            return;
-        };
-        let Shedding {
-            cause,
-            start,
-            first_ordinal,
-            is_told,
-        } = shedding;
-        let lost_count = Some(ordinal - first_ordinal);
-        let gap = Gap {
-            cause,
-            start,
-            end: Some(time),
-            lost_count,
-        };
-        if !is_told {
-            let open = Gap {
-                end: None,
-                lost_count: None,
-                ..gap
-            };
-            let record = GapRecord {
-                gap: open,
-                first_ordinal,
-                end_ordinal: first_ordinal,
-            };
-            self.tell(Record::Gap(record), start, arrival_us);
-        }
-        let record = GapRecord {
-            gap,
-            first_ordinal,
-            end_ordinal: ordinal,
-        };
-        self.tell(Record::Gap(record), time, arrival_us);
-    }
-}
-
-/// Moves queued records into the ring, as far as there is room.
-fn flush_untold(ring: &mut HeapProd<Message>, sending: &mut Sending) {
-    while let Some(frame) = sending.untold.pop_front() {
-        let message = Message::Frame {
-            dense: sending.dense,
-            frame,
-        };
-        if let Err(Message::Frame { frame, .. }) = ring.try_push(message) {
-            sending.untold.push_front(frame);
-            return;
-        }
-    }
-}
-
 fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<()> {
     let track = usize::from(frame.track);
     if track >= setup.tracks.len() {
@@ -684,34 +490,6 @@ fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<(
         return Err(Error::invalid(text));
     }
     Ok(())
-}
-
-fn check_setup(stream: StreamId, setup: &StreamSetup, max_len: usize) -> Result<()> {
-    let too_long = setup
-        .tracks
-        .iter()
-        .any(|track| track.extra.len() > MAX_EXTRA_LEN);
-    let no_clock = setup.tracks.iter().any(|track| track.clock_rate_hz == 0);
-    let what = if setup.name.len() > MAX_NAME_LEN {
-        format!(
-            "a name of {} bytes, at most {MAX_NAME_LEN} are allowed",
-            setup.name.len()
-        )
-    } else if setup.tracks.len() > MAX_TRACK_COUNT {
-        format!(
-            "{} tracks, at most {MAX_TRACK_COUNT} are allowed",
-            setup.tracks.len()
-        )
-    } else if too_long {
-        format!("a decoder configuration of more than {MAX_EXTRA_LEN} bytes")
-    } else if no_clock {
-        "a clock rate of 0".to_owned()
-    } else if Record::Setup(setup.clone()).encode().len() > max_len {
-        format!("more than {max_len} bytes, which this volume's blocks have no room for")
-    } else {
-        return Ok(());
-    };
-    Err(Error::invalid(format!("setup of stream {stream}: {what}")))
 }
 
 fn unknown(stream: StreamId) -> Error {

@@ -1,7 +1,7 @@
 //! How a recording goes, in numbers that anybody may read at any time.
 
 use super::core::Core;
-use super::producer::Gate;
+use super::gate::Gate;
 use crate::base::geometry::Position;
 use crate::base::sync::{AtomicU64, Ordering};
 use crate::base::time::Now;

@@ -1,0 +1,54 @@
+//! What producers and the writer share.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::quota::Quota;
+use super::sending::Sending;
+use crate::base::sync::{Arc, AtomicBool, AtomicU64};
+use crate::base::time::Clock;
+use crate::frame::StreamId;
+use crate::io::wake::Waker;
+use crate::volume::Volume;
+
+/// What producers and the writer share.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) waker: Waker,
+    pub(super) volume: Volume,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) volume_quota: Arc<Quota>,
+    pub(super) stream_quota_len: u64,
+    pub(super) is_failed: AtomicBool,
+    /// Bytes that were pushed, by all producers, since the writer last looked.
+    pub(super) pushed_len: Arc<AtomicU64>,
+    /// Frames that were shed.
+    pub(super) shed_count: AtomicU64,
+    /// Dense numbers of the streams of this life, and which of them a producer holds now.
+    pub(super) numbers: Mutex<Numbers>,
+}
+
+/// Dense numbers of streams.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// The dense number of each stream, and its next ordinal while nobody holds it.
+    pub(super) dense: HashMap<StreamId, (u32, u64)>,
+    pub(super) held: HashMap<StreamId, u64>,
+    pub(super) next_producer: u64,
+}
+
+impl Numbers {
+    /// Nobody holds `stream` any more; its ordinals go on when it is added again.
+    pub(super) fn release(&mut self, stream: StreamId, sending: &Sending) {
+        self.held.remove(&stream);
+        self.dense
+            .insert(stream, (sending.dense, sending.next_ordinal));
+    }
+}
+
+/// Takes a lock; whoever panicked while holding it left whole values behind.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
