@@ -389,7 +389,7 @@ impl Job<'_> {
 
     fn send(&mut self) -> Flow {
         while let Some(item) = self.out.pop_front() {
-            self.outlet.send(item, self.blocks.device)?;
+            self.outlet.send(item)?;
         }
         Ok(())
     }
