@@ -397,10 +397,10 @@ impl Job<'_> {
 
     fn live_run(&mut self, run: &RunHeader) -> Result<Flow> {
         let sequence = run.id.sequence;
-        let row = self.blocks.volume.table().block(sequence);
-        let Some(row) = row.filter(|_| self.blocks.verdict.counts(run.position())) else {
+        if !self.blocks.verdict.counts(run.position()) {
             return Ok(Ok(()));
-        };
+        }
+        let row = self.blocks.volume.table().block(sequence);
         let is_wanted = |stream: &StreamId| {
             (self.streams.is_empty() || self.streams.binary_search(stream).is_ok())
                 && !self.deliverer.is_done(*stream)
@@ -426,6 +426,15 @@ impl Job<'_> {
             id: run.id,
             sections: Vec::new(),
         };
+        let Some(row) = row else {
+            // The ring has gone around since the run was written.
+            for Wanted { stream, chunk } in wanted {
+                let cause = GapCause::Overwritten;
+                self.deliverer
+                    .lost(stream, sequence, chunk.times, cause, &mut self.out);
+            }
+            return Ok(self.send());
+        };
         for chunk in setups {
             // Decoding starts behind it, with the setup that it holds.
             let Ok((bytes, id)) = self.blocks.chunk(&row, &chunk.chunk) else {
@@ -442,7 +451,7 @@ impl Job<'_> {
 
     fn send(&mut self) -> Flow {
         while let Some(item) = self.out.pop_front() {
-            self.outlet.send(item, self.blocks.device)?;
+            self.outlet.send(item)?;
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ struct Shared {
     /// The consumer sleeps until there is an item.
     is_waiting: AtomicBool,
     unparker: Unparker,
+    /// The reader's thread sleeps until there is room.
+    is_full: AtomicBool,
+    reader_unparker: Unparker,
     /// The consumer has gone.
     is_cancelled: AtomicBool,
     /// The read has ended; nothing more comes.
@@ -39,6 +42,7 @@ struct Shared {
 pub(super) struct Outlet {
     ring: HeapProd<Recorded>,
     shared: Arc<Shared>,
+    parker: Parker,
     after_read: Option<AfterRead>,
 }
 
@@ -53,10 +57,12 @@ pub(super) struct Inlet {
 /// A ring for one read; `reader` wakes the reader's thread.
 pub(super) fn ring(reader: Waker, after_read: Option<AfterRead>) -> (Outlet, Inlet) {
     let (producer, consumer) = HeapRb::new(ITEM_COUNT).split();
-    let parker = Parker::new();
+    let (parker, reader_parker) = (Parker::new(), Parker::new());
     let shared = Arc::new(Shared {
         is_waiting: AtomicBool::new(false),
         unparker: parker.unparker().clone(),
+        is_full: AtomicBool::new(false),
+        reader_unparker: reader_parker.unparker().clone(),
         is_cancelled: AtomicBool::new(false),
         is_finished: AtomicBool::new(false),
         missing_count: AtomicU64::new(0),
@@ -64,6 +70,7 @@ pub(super) fn ring(reader: Waker, after_read: Option<AfterRead>) -> (Outlet, Inl
     let outlet = Outlet {
         ring: producer,
         shared: shared.clone(),
+        parker: reader_parker,
         after_read,
     };
     (
@@ -78,8 +85,9 @@ pub(super) fn ring(reader: Waker, after_read: Option<AfterRead>) -> (Outlet, Inl
 }
 
 impl Outlet {
-    /// Hands an item over; waits while the ring is full.
-    pub(super) fn send(&mut self, item: Recorded, device: &mut dyn Device) -> Result<(), Stop> {
+    /// Hands an item over; waits while the ring is full. Not on the device: it would return at once
+    /// as long as a read that nobody has taken yet is done.
+    pub(super) fn send(&mut self, item: Recorded) -> Result<(), Stop> {
         let mut item = item;
         loop {
             if self.is_cancelled() {
@@ -90,13 +98,13 @@ impl Outlet {
                 Err(back) => item = back,
             }
             self.tell();
-            device.prepare_wait();
+            self.shared.is_full.store(true, Ordering::Relaxed);
+            // SeqCst: pairs with the fence in `tell_room`.
+            fence(Ordering::SeqCst);
             if self.ring.is_full() && !self.is_cancelled() {
-                // An error here shows at the next read.
-                let _ = device.wait(None);
-            } else {
-                device.cancel_wait();
+                self.parker.park();
             }
+            self.shared.is_full.store(false, Ordering::Relaxed);
         }
         self.tell();
         Ok(())
@@ -167,8 +175,7 @@ impl Inlet {
         loop {
             // In this order: what was sent before the end is seen after it.
             let is_finished = self.shared.is_finished.load(Ordering::Acquire);
-            if let Some(item) = self.ring.try_pop() {
-                self.reader.wake();
+            if let Some(item) = self.try_next() {
                 return Some(item);
             }
             if is_finished {
@@ -187,8 +194,17 @@ impl Inlet {
     /// The next item if it is there already.
     pub(super) fn try_next(&mut self) -> Option<Recorded> {
         let item = self.ring.try_pop()?;
-        self.reader.wake();
+        self.tell_room();
         Some(item)
+    }
+
+    fn tell_room(&self) {
+        // SeqCst: pairs with the fence in `send`: either the reader sees the room, or its flag is
+        // seen here.
+        fence(Ordering::SeqCst);
+        if self.shared.is_full.load(Ordering::Relaxed) {
+            self.shared.reader_unparker.unpark();
+        }
     }
 
     pub(super) fn missing_count(&self) -> u64 {
@@ -199,6 +215,7 @@ impl Inlet {
 impl Drop for Inlet {
     fn drop(&mut self) {
         self.shared.is_cancelled.store(true, Ordering::Release);
+        self.tell_room();
         self.reader.wake();
     }
 }

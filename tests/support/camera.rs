@@ -24,6 +24,16 @@ impl Random {
     }
 }
 
+/// The seed of a random test: `CAMRING_SEED`, or else one from the clock.
+#[allow(dead_code, reason = "each suite uses a part of it")]
+pub fn seed() -> u64 {
+    let given = std::env::var("CAMRING_SEED").ok();
+    given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(1, |now| now.as_nanos() as u64)
+    })
+}
+
 /// The setup of a made-up camera: one video track.
 pub fn setup(name: &str) -> StreamSetup {
     let track = TrackSetup {
