@@ -27,8 +27,8 @@ use crate::volume::live::LiveCursor;
 
 /// Where the items of a read go.
 pub(super) trait Takes {
-    /// Takes an item; may wait on `device` until there is room.
-    fn send(&mut self, item: Recorded, device: &mut dyn Device) -> Flow;
+    /// Takes an item; may wait until there is room.
+    fn send(&mut self, item: Recorded) -> Flow;
 
     /// Waits until `has_more`, or nobody wants more.
     ///
@@ -45,8 +45,8 @@ pub(super) trait Takes {
 }
 
 impl Takes for Outlet {
-    fn send(&mut self, item: Recorded, device: &mut dyn Device) -> Flow {
-        Self::send(self, item, device)
+    fn send(&mut self, item: Recorded) -> Flow {
+        Self::send(self, item)
     }
 
     fn wait(&mut self, device: &mut dyn Device, has_more: &dyn Fn() -> bool) -> Result<Flow> {
@@ -64,7 +64,7 @@ impl Takes for Outlet {
 
 /// Keeps everything; a read that would wait for more ends.
 impl Takes for Vec<Recorded> {
-    fn send(&mut self, item: Recorded, _: &mut dyn Device) -> Flow {
+    fn send(&mut self, item: Recorded) -> Flow {
         self.push(item);
         Ok(())
     }
