@@ -45,6 +45,9 @@
 //! # Ok::<(), camring::Error>(())
 //! ```
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("camring counts bytes of disks in usize: it needs a 64-bit target");
+
 pub mod base;
 pub mod block;
 #[cfg(feature = "export")]

@@ -175,7 +175,7 @@ impl Job<'_> {
             .next()
             .and_then(|next| next.run().map(|run| run.id.sequence));
         let rows = self.blocks.volume.blocks_in(range);
-        self.find_starts(&rows, &range)?;
+        self.find_starts(&rows, &range);
         let first = self.starts.values().map(|start| start.sequence).min();
         let last = rows.last().map_or(0, |row| row.sequence);
         let stored: Vec<_> = first.map_or_else(Vec::new, |first| {
@@ -193,7 +193,7 @@ impl Job<'_> {
         self.live(live, until)
     }
 
-    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) -> Result<()> {
+    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) {
         let streams = match self.wanted() {
             Some(streams) => streams,
             None => self
@@ -205,11 +205,10 @@ impl Job<'_> {
                 .collect(),
         };
         for stream in streams {
-            if let Some(start) = start_of(&mut self.blocks, rows, stream, range)? {
+            if let Some(start) = start_of(&mut self.blocks, rows, stream, range) {
                 self.starts.insert(stream, start);
             }
         }
-        Ok(())
     }
 
     /// A stored block.
@@ -261,14 +260,14 @@ impl Job<'_> {
             .iter()
             .take_while(|chunk| !is_first(chunk))
             .count() as u32;
-        let setups = section
+        let mut setups = section
             .records
             .iter()
             .filter_map(|(at, record)| match record {
                 Record::Setup(setup) if *at < number || *at == 0 => Some(setup),
                 _ => None,
             });
-        if let Some(setup) = setups.last() {
+        if let Some(setup) = setups.next_back() {
             self.deliverer
                 .set_up(section.stream, sequence, setup.clone(), &mut self.out);
         }

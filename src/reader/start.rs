@@ -1,7 +1,6 @@
 //! Where to begin: the newest key frame at or before a time.
 
 use super::blocks::Blocks;
-use crate::base::error::Result;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::TimeRange;
 use crate::block::{ChunkEntry, ChunkView, DecodeStart};
@@ -17,17 +16,13 @@ pub(super) struct StartAt {
 }
 
 /// Where `stream` begins for `range`, looking at `rows`, the blocks that overlap it; none where
-/// no block holds it.
-///
-/// # Errors
-///
-/// As reading a block's index. A block that cannot be read is stepped over.
+/// no block holds it. A block that cannot be read is stepped over.
 pub(super) fn start_of(
     blocks: &mut Blocks<'_>,
     rows: &[TableRow],
     stream: StreamId,
     range: &TimeRange,
-) -> Result<Option<StartAt>> {
+) -> Option<StartAt> {
     for row in rows {
         let Ok(index) = blocks.index(row, Some(&[stream])) else {
             continue;
@@ -50,9 +45,9 @@ pub(super) fn start_of(
         let Some(chunk) = chunks.find(|chunk| chunk.times.end >= range.start).copied() else {
             continue;
         };
-        return Ok(Some(start_in(blocks, row, stream, &chunk, range)));
+        return Some(start_in(blocks, row, stream, &chunk, range));
     }
-    Ok(None)
+    None
 }
 
 /// Where to begin so that the frames of `chunk` from `range.start` on can be decoded.
@@ -101,7 +96,8 @@ fn newest_key(
     let (bytes, id) = blocks.chunk(row, chunk).ok()?;
     let view = ChunkView::decode(&bytes, id.tag(), stream, chunk.offset).ok()?;
     let frames = view.frames.iter().enumerate();
-    let keys = frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
-    keys.last()
+    let mut keys =
+        frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
+    keys.next_back()
         .and_then(|(number, _)| u16::try_from(number).ok())
 }

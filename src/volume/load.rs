@@ -24,7 +24,7 @@ use crate::block::{
     BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
 };
 use crate::io::Device;
-use crate::table::{BlockTable, RowState, TableRow, TableWriter};
+use crate::table::{RowState, TableRow, TableWriter};
 
 /// A volume in memory.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         verdict: recovered.verdict(),
         head: head.sequence,
         fresh_from: recovered.first_walked.max(1),
-        table: BlockTable::new(located.geometry.slot_count()),
+        table: TableWriter::new(located.geometry.slot_count()),
         reread: Vec::new(),
     };
     loader.fill_rows(&stored)?;

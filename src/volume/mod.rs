@@ -161,8 +161,8 @@ impl Volume {
         loaded: Loaded,
         verdict: Verdict,
     ) -> (Self, VolumeFeed) {
-        let durable = Watermark::new(loaded.recovered.mark);
-        let completed = Watermark::new(loaded.recovered.end);
+        let durable = WatermarkWriter::new(loaded.recovered.mark);
+        let completed = WatermarkWriter::new(loaded.recovered.end);
         let (appender, cursor) = live_runs();
         let Loaded {
             located,

@@ -351,7 +351,7 @@ impl Core {
         }
         while let Some(write) = self.writes.pop_front_if(|write| write.is_done) {
             self.first_token += 1;
-            self.written(write.kind);
+            self.written(&write.kind);
         }
     }
 
@@ -365,11 +365,11 @@ impl Core {
     }
 
     /// A write and all before it are done.
-    fn written(&mut self, kind: WriteKind) {
+    fn written(&mut self, kind: &WriteKind) {
         match kind {
-            WriteKind::Header(sequence) => self.header_written(sequence),
+            WriteKind::Header(sequence) => self.header_written(*sequence),
             WriteKind::Index => {}
-            WriteKind::Trailer(row) => self.sealed.push_back(row),
+            WriteKind::Trailer(row) => self.sealed.push_back(*row),
             WriteKind::Run => {
                 let Some(run) = self.unflushed.get(self.completed_count) else {
                     return;

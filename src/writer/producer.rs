@@ -207,7 +207,7 @@ impl Producer {
         };
         let now = self.gate.clock.now();
         sending.tell(
-            Record::Setup(StreamSetup::clone(&setup)),
+            &Record::Setup(StreamSetup::clone(&setup)),
             Timestamp(now.utc_us),
             now.boot_us,
         );
@@ -386,7 +386,7 @@ impl Producer {
             .ok_or_else(|| unknown(stream))?;
         if sending.setup != setup {
             let record = Record::Setup(StreamSetup::clone(&setup));
-            sending.tell(record, Timestamp(now.utc_us), now.boot_us);
+            sending.tell(&record, Timestamp(now.utc_us), now.boot_us);
             sending.setup = setup;
             flush_untold(&mut self.ring, sending);
         }

@@ -41,7 +41,7 @@ pub(super) struct Shedding {
 
 impl Sending {
     /// Queues a record behind what was pushed before.
-    pub(super) fn tell(&mut self, record: Record, time: Timestamp, arrival_us: i64) {
+    pub(super) fn tell(&mut self, record: &Record, time: Timestamp, arrival_us: i64) {
         self.untold.push_back(PendingFrame {
             ordinal: self.next_ordinal,
             arrival_us,
@@ -63,7 +63,7 @@ impl Sending {
             end_ordinal,
         };
         self.tell(
-            Record::Gap(record),
+            &Record::Gap(record),
             gap.end.unwrap_or(gap.start),
             arrival_us,
         );
@@ -88,7 +88,7 @@ impl Sending {
         };
         let is_told = self.untold.len() < RESERVED_COUNT;
         if is_told {
-            self.tell(Record::Gap(record), start, arrival_us);
+            self.tell(&Record::Gap(record), start, arrival_us);
         }
         self.shedding = Some(Shedding {
             cause,
@@ -146,14 +146,14 @@ impl Sending {
                 first_ordinal,
                 end_ordinal: first_ordinal,
             };
-            self.tell(Record::Gap(record), start, arrival_us);
+            self.tell(&Record::Gap(record), start, arrival_us);
         }
         let record = GapRecord {
             gap,
             first_ordinal,
             end_ordinal: ordinal,
         };
-        self.tell(Record::Gap(record), time, arrival_us);
+        self.tell(&Record::Gap(record), time, arrival_us);
     }
 
     /// Whether frames are being dropped until a key frame fits again.
