@@ -14,11 +14,12 @@ use crossbeam_utils::sync::{Parker, Unparker};
 use ringbuf::traits::{Consumer, Observer, Producer as _, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::numbers::{Held, Numbers, RingPlace};
 use super::quota::{Quota, frame_cost};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
-use crate::base::time::{Clock, Timestamp};
+use crate::base::time::{Clock, Now, Timestamp};
 use crate::block::chunk::PendingFrame;
 use crate::block::record::{GapRecord, Record};
 use crate::frame::setup::{MAX_EXTRA_LEN, MAX_NAME_LEN};
@@ -34,8 +35,13 @@ const WAKE_LEN: u64 = 1 << 20;
 /// What goes through a producer's ring.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Frames with this dense number will follow.
-    Stream { dense: u32, stream: Box<Stream> },
+    /// Frames with this dense number will follow. `stream` is there when it is new in this life;
+    /// otherwise what lies before `after` comes first.
+    Stream {
+        dense: u32,
+        stream: Option<Box<Stream>>,
+        after: Option<RingPlace>,
+    },
     /// A frame or record.
     Frame { dense: u32, frame: PendingFrame },
 }
@@ -57,18 +63,12 @@ pub(super) struct Gate {
     pub(super) numbers: Mutex<Numbers>,
 }
 
-/// Dense numbers of streams.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    dense: HashMap<StreamId, u32>,
-    held: HashMap<StreamId, u64>,
-    next_producer: u64,
-}
-
 /// The writer's end of a producer's ring.
 pub(super) struct ProducerEnd {
     ring: HeapCons<Message>,
     space: Arc<Space>,
+    /// How many messages were taken.
+    pub(super) taken: RingPlace,
 }
 
 /// How a producer that waits for room is woken.
@@ -87,7 +87,8 @@ pub struct Producer {
     ring: HeapProd<Message>,
     parker: Parker,
     space: Arc<Space>,
-    number: u64,
+    /// How many messages were pushed.
+    pushed: RingPlace,
     streams: HashMap<StreamId, Sending>,
     waits: bool,
 }
@@ -125,14 +126,14 @@ pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Prod
         unparker: parker.unparker().clone(),
         is_refused: AtomicBool::new(false),
     });
-    let number = {
-        let mut numbers = lock(&gate.numbers);
-        numbers.next_producer += 1;
-        numbers.next_producer
+    let start = RingPlace {
+        producer: lock(&gate.numbers).add_producer(),
+        message_count: 0,
     };
     let end = ProducerEnd {
         ring: consumer,
         space: space.clone(),
+        taken: start,
     };
     let streams = HashMap::new();
     (
@@ -142,7 +143,7 @@ pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Prod
             ring,
             parker,
             space,
-            number,
+            pushed: start,
             streams,
             waits: false,
         },
@@ -165,8 +166,14 @@ impl ProducerEnd {
         self.ring.occupied_len() * 2 >= self.ring.capacity().get()
     }
 
+    pub(super) fn peek(&self) -> Option<&Message> {
+        self.ring.try_peek()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Message> {
-        self.ring.try_pop()
+        let message = self.ring.try_pop()?;
+        self.taken.message_count += 1;
+        Some(message)
     }
 
     /// Whether the producer was dropped and everything that it pushed was taken.
@@ -230,56 +237,26 @@ impl Producer {
         if self.ring.vacant_len() < RESERVED_COUNT {
             return Err(full(stream));
         }
-        let (dense, is_known) = self.hold(stream)?;
-        let setup = Arc::new(setup);
+        let quota_len = self.gate.stream_quota_len;
+        let held = lock(&self.gate.numbers).hold(stream, self.pushed.producer, quota_len)?;
         let known = self.gate.volume.stream(stream);
-        let quota = Quota::new(self.gate.stream_quota_len);
-        let announced = Stream {
+        let is_new = held.after.is_none();
+        let announced = is_new.then(|| Stream {
             id: stream,
             pending: VecDeque::new(),
             setup: Bytes::new(),
             last_key: None,
             last_sequence: known.as_ref().map_or(0, |known| known.last_sequence),
-            quota: quota.clone(),
+            quota: held.quota.clone(),
+        });
+        let message = Message::Stream {
+            dense: held.dense,
+            stream: announced.map(Box::new),
+            after: held.after,
         };
-        if !is_known {
-            let _ = self.ring.try_push(Message::Stream {
-                dense,
-                stream: Box::new(announced),
-            });
-        }
-        let mut sending = Sending {
-            dense,
-            quota,
-            setup: setup.clone(),
-            next_ordinal: 0,
-            last_time: known.and_then(|known| known.last_time),
-            untold: VecDeque::new(),
-            shedding: None,
-            resuming: None,
-        };
-        let now = self.gate.clock.now();
-        sending.tell(
-            Record::Setup(StreamSetup::clone(&setup)),
-            Timestamp(now.utc_us),
-            now.boot_us,
-        );
-        if let Some(start) = sending.last_time {
-            let cause = if is_known {
-                GapCause::Idle
-            } else {
-                GapCause::Restart
-            };
-            let gap = Gap {
-                cause,
-                start,
-                end: None,
-                lost_count: None,
-            };
-            sending.tell_gap(gap, now.boot_us);
-            sending.resuming = Some(gap);
-        }
-        flush_untold(&mut self.ring, &mut sending);
+        try_push(&mut self.ring, &mut self.pushed, message);
+        let stored = known.and_then(|known| known.last_time);
+        let sending = Sending::new(held, setup, stored, self.gate.clock.now());
         self.streams.insert(stream, sending);
         Ok(())
     }
@@ -295,7 +272,10 @@ impl Producer {
             .remove(&stream)
             .ok_or_else(|| unknown(stream))?;
         let now = self.gate.clock.now();
-        if let Some(start) = sending.last_time {
+        // Without a frame the gap before it is still the same.
+        if sending.resuming.is_none()
+            && let Some(start) = sending.last_time
+        {
             let gap = Gap {
                 cause: GapCause::Idle,
                 start,
@@ -303,9 +283,10 @@ impl Producer {
                 lost_count: None,
             };
             sending.tell_gap(gap, now.boot_us);
+            flush_untold(&mut self.ring, &mut self.pushed, &mut sending);
         }
-        flush_untold(&mut self.ring, &mut sending);
-        lock(&self.gate.numbers).held.remove(&stream);
+        let held = sending.into_held(self.pushed);
+        lock(&self.gate.numbers).release(stream, held);
         Ok(())
     }
 
@@ -335,7 +316,7 @@ impl Producer {
         if frame.payload.len() > max_len as usize {
             sending.shed(GapCause::Oversize, &frame, ordinal, now.boot_us);
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
             return Err(oversize(stream, frame.payload.len(), max_len));
         }
         let cost = frame_cost(frame.payload.len());
@@ -345,7 +326,7 @@ impl Producer {
             };
             sending.shed(GapCause::QueueFull, &frame, ordinal, now.boot_us);
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
             self.gate.waker.wake();
             return Err(full(stream));
         }
@@ -353,7 +334,7 @@ impl Producer {
             return Err(unknown(stream));
         };
         sending.resume(frame.time, ordinal, now.boot_us);
-        flush_untold(&mut self.ring, sending);
+        flush_untold(&mut self.ring, &mut self.pushed, sending);
         sending.last_time = Some(
             sending
                 .last_time
@@ -379,10 +360,9 @@ impl Producer {
             payload,
         };
         // There was room for it, and this thread alone fills the ring.
-        let _ = self.ring.try_push(Message::Frame {
-            dense: sending.dense,
-            frame,
-        });
+        let dense = sending.dense;
+        let message = Message::Frame { dense, frame };
+        try_push(&mut self.ring, &mut self.pushed, message);
         self.wake_if_much(cost);
         Ok(())
     }
@@ -438,7 +418,7 @@ impl Producer {
             let record = Record::Setup(StreamSetup::clone(&setup));
             sending.tell(record, Timestamp(now.utc_us), now.boot_us);
             sending.setup = setup;
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
         }
         Ok(())
     }
@@ -459,23 +439,9 @@ impl Producer {
             .get_mut(&stream)
             .ok_or_else(|| unknown(stream))?;
         sending.tell_gap(gap, now.boot_us);
-        flush_untold(&mut self.ring, sending);
+        flush_untold(&mut self.ring, &mut self.pushed, sending);
         self.wake_if_much(frame_cost(0));
         Ok(())
-    }
-
-    /// Takes possession of a stream: its dense number, and whether this life knows it already.
-    fn hold(&self, stream: StreamId) -> Result<(u32, bool)> {
-        let mut numbers = lock(&self.gate.numbers);
-        if numbers.held.contains_key(&stream) {
-            let text = format!("stream {stream} is being recorded already");
-            return Err(Error::new(ErrorKind::Exists, text)
-                .with_remedy("Remove it from its producer first, or choose another number"));
-        }
-        numbers.held.insert(stream, self.number);
-        let next = numbers.dense.len() as u32;
-        let is_known = numbers.dense.contains_key(&stream);
-        Ok((*numbers.dense.entry(stream).or_insert(next), is_known))
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -520,11 +486,60 @@ impl FrameSink for Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         let mut numbers = lock(&self.gate.numbers);
-        numbers.held.retain(|_, producer| *producer != self.number);
+        for (stream, sending) in self.streams.drain() {
+            numbers.release(stream, sending.into_held(self.pushed));
+        }
     }
 }
 
 impl Sending {
+    /// A stream that was added at `now`; `stored` is the latest time that earlier lives have of it.
+    /// Its setup, and the gap that it ends, are told with its first frame: a restart without one
+    /// leaves the ring as it is.
+    fn new(held: Held, setup: StreamSetup, stored: Option<Timestamp>, now: Now) -> Self {
+        let cause = if held.last_time.is_some() {
+            GapCause::Idle
+        } else {
+            GapCause::Restart
+        };
+        let mut sending = Self {
+            dense: held.dense,
+            quota: held.quota,
+            setup: Arc::new(setup.clone()),
+            next_ordinal: held.next_ordinal,
+            last_time: held.last_time.or(stored),
+            untold: VecDeque::new(),
+            shedding: None,
+            resuming: None,
+        };
+        sending.tell(Record::Setup(setup), Timestamp(now.utc_us), now.boot_us);
+        if let Some(start) = sending.last_time {
+            let gap = Gap {
+                cause,
+                start,
+                end: None,
+                lost_count: None,
+            };
+            sending.tell_gap(gap, now.boot_us);
+            sending.resuming = Some(gap);
+        }
+        sending
+    }
+
+    /// What the next producer of the stream goes on with.
+    fn into_held(self, end: RingPlace) -> Held {
+        let is_as_restarted = self
+            .resuming
+            .is_some_and(|gap| gap.cause == GapCause::Restart);
+        Held {
+            dense: self.dense,
+            quota: self.quota,
+            next_ordinal: self.next_ordinal,
+            last_time: self.last_time.filter(|_| !is_as_restarted),
+            after: Some(end),
+        }
+    }
+
     /// Queues a record behind what was pushed before.
     fn tell(&mut self, record: Record, time: Timestamp, arrival_us: i64) {
         self.untold.push_back(PendingFrame {
@@ -642,14 +657,23 @@ impl Sending {
     }
 }
 
+/// Pushes `message` if there is room, and counts it; returns it otherwise.
+fn try_push(
+    ring: &mut HeapProd<Message>,
+    pushed: &mut RingPlace,
+    message: Message,
+) -> Option<Message> {
+    let back = ring.try_push(message).err();
+    pushed.message_count += u64::from(back.is_none());
+    back
+}
+
 /// Moves queued records into the ring, as far as there is room.
-fn flush_untold(ring: &mut HeapProd<Message>, sending: &mut Sending) {
+fn flush_untold(ring: &mut HeapProd<Message>, pushed: &mut RingPlace, sending: &mut Sending) {
     while let Some(frame) = sending.untold.pop_front() {
-        let message = Message::Frame {
-            dense: sending.dense,
-            frame,
-        };
-        if let Err(Message::Frame { frame, .. }) = ring.try_push(message) {
+        let dense = sending.dense;
+        let message = Message::Frame { dense, frame };
+        if let Some(Message::Frame { frame, .. }) = try_push(ring, pushed, message) {
             sending.untold.push_front(frame);
             return;
         }
