@@ -12,6 +12,7 @@ mod fault;
 mod gate;
 mod keeper;
 mod manual;
+mod numbers;
 mod options;
 mod pack;
 mod producer;
@@ -32,8 +33,9 @@ pub use self::status::WriterStatus;
 
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
-use self::gate::{Gate, Numbers};
+use self::gate::Gate;
 use self::keeper::keeper;
+use self::numbers::Numbers;
 use self::producer::{ProducerEnd, producer};
 use self::quota::Quota;
 use self::status::StatusCells;
