@@ -15,9 +15,10 @@ pub(crate) struct Screen(MultiProgress);
 impl Screen {
     /// The screen; nothing moves on it if `quiet` says so.
     pub(crate) fn new(quiet: bool) -> Self {
-        let target = match quiet {
-            true => ProgressDrawTarget::hidden(),
-            false => ProgressDrawTarget::stderr(),
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
         };
         Self(MultiProgress::with_draw_target(target))
     }

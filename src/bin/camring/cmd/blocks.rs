@@ -32,7 +32,8 @@ pub(super) struct Blocks {
 
 #[derive(Serialize)]
 struct Block {
-    block: u64,
+    #[serde(rename = "block")]
+    sequence: u64,
     slot: u64,
     state: &'static str,
     /// The times of its frames.
@@ -49,7 +50,7 @@ impl Blocks {
     pub(super) fn of(volume: &Volume, rows: &[TableRow]) -> Self {
         let geometry = volume.geometry();
         let blocks = rows.iter().map(|row| Block {
-            block: row.sequence,
+            sequence: row.sequence,
             slot: geometry.slot_of(row.sequence),
             state: state_label(row.state),
             from: time::format(row.times.start),
@@ -87,7 +88,7 @@ impl View for Blocks {
         ];
         let rows = self.blocks.iter().map(|block| {
             vec![
-                block.block.to_string(),
+                block.sequence.to_string(),
                 block.slot.to_string(),
                 block.state.to_owned(),
                 block.from.clone(),

@@ -96,7 +96,7 @@ fn is_of_a_demo(dir: &Path) -> anyhow::Result<bool> {
 
 /// Records, is killed, and records again.
 fn record(dir: &Path) -> anyhow::Result<()> {
-    let mut killed = Recorder::start(dir, BEFORE_KILL + Duration::from_secs(60))?;
+    let mut killed = Recorder::start(dir, BEFORE_KILL + Duration::from_mins(1))?;
     say(format_args!(
         "Process {} records {CAMERA_COUNT} cameras for {BEFORE_KILL:?} ...",
         killed.0.id()

@@ -13,6 +13,8 @@ mod record;
 mod streams;
 mod timeline;
 
+use camring::frame::{GapCause, Item};
+
 use crate::args::Command;
 use crate::error::Outcome;
 use crate::screen::Screen;
@@ -35,4 +37,10 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Demo(args) => demo::run(args, screen),
         Command::DemoRecord(args) => demo_record::run(args),
     }
+}
+
+/// Whether `item` says that something which is on disk could not be read.
+fn is_loss(item: &Item) -> bool {
+    let is_lost = |cause| matches!(cause, GapCause::Damaged | GapCause::Overwritten);
+    matches!(item, Item::Gap(gap) if is_lost(gap.cause))
 }

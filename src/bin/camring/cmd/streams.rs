@@ -1,5 +1,6 @@
 //! `camring streams`: who is recorded in a volume.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use camring::Volume;
@@ -117,14 +118,15 @@ impl Stream {
 impl Track {
     fn label(&self) -> String {
         let mut label = self.codec.to_owned();
+        // Writing to a string cannot fail.
         if self.width_px != 0 {
-            label += &format!(" {}x{}", self.width_px, self.height_px);
+            let _ = write!(label, " {}x{}", self.width_px, self.height_px);
         }
         if self.channel_count != 0 {
-            label += &format!(" {} Hz", self.clock_rate_hz);
+            let _ = write!(label, " {} Hz", self.clock_rate_hz);
         }
         if self.channel_count > 1 {
-            label += &format!(" {} channels", self.channel_count);
+            let _ = write!(label, " {} channels", self.channel_count);
         }
         label
     }

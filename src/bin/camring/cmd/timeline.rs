@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use camring::Volume;
 use camring::base::time::TimeRange;
+use camring::frame::GapCause;
 use camring::volume::{StreamInfo, Stretch};
 use serde::Serialize;
 
@@ -77,7 +78,7 @@ impl Span {
             } else {
                 "recorded"
             },
-            cause: stretch.gap.map(|cause| cause.as_str()),
+            cause: stretch.gap.map(GapCause::as_str),
             from: time::format(start),
             to: time::format(end),
             len_us: end.us_since(start),
@@ -105,9 +106,10 @@ impl View for Timeline {
         ];
         let rows = self.streams.iter().flat_map(|stream| {
             stream.stretches.iter().map(|span| {
-                let (to, len) = match span.is_open {
-                    true => ("still lasting".to_owned(), "-".to_owned()),
-                    false => (span.to.clone(), time::format_span(span.len_us)),
+                let (to, len) = if span.is_open {
+                    ("still lasting".to_owned(), "-".to_owned())
+                } else {
+                    (span.to.clone(), time::format_span(span.len_us))
                 };
                 vec![
                     stream.id.to_string(),

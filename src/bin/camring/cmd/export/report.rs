@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use camring::base::time::Timestamp;
-use camring::frame::{Gap, GapCause, Item};
+use camring::frame::{Gap, Item};
 use serde::Serialize;
 
 use super::files::Done;
+use crate::cmd::is_loss;
 use crate::error::Exit;
 use crate::output::View;
 use crate::{size, time};
@@ -51,6 +52,7 @@ struct Gaps {
 impl Report {
     /// Takes note of an item that was read.
     pub(super) fn note(&mut self, item: &Item) {
+        self.is_damaged |= is_loss(item);
         match item {
             Item::Setup(_) => {}
             Item::Frame(frame) => {
@@ -62,7 +64,6 @@ impl Report {
     }
 
     fn note_gap(&mut self, gap: &Gap) {
-        self.is_damaged |= matches!(gap.cause, GapCause::Damaged | GapCause::Overwritten);
         let gaps = self.gaps.entry(gap.cause.as_str()).or_default();
         let opened = self.open.take();
         // A gap is told when it begins, and once more when it ends.
