@@ -262,7 +262,13 @@ impl Core {
     pub(super) fn collect(&mut self) {
         // A stream that went from one producer to another is taken in this order; each pass takes
         // at least the beginning of such a chain.
-        while !(0..self.producers.len()).fold(true, |all, at| self.collect_from(at) && all) {}
+        let mut is_complete = false;
+        while !is_complete {
+            is_complete = true;
+            for at in 0..self.producers.len() {
+                is_complete &= self.collect_from(at);
+            }
+        }
         self.producers.retain(|producer| !producer.is_gone());
         self.discard_if_failed();
     }

@@ -1,5 +1,6 @@
 //! Made-up cameras: frames whose content tells stream and number, so that a test knows what to
 //! expect without asking camring.
+#![allow(dead_code, reason = "each suite uses its own part of it")]
 
 use bytes::Bytes;
 use camring::base::time::Timestamp;
