@@ -403,11 +403,16 @@ impl Shell {
     fn sleep(&mut self) -> Result<()> {
         let now = self.gate.clock.now();
         self.core.device.prepare_wait();
-        if self.core.has_work() {
+        // From here on a command is told to the waker, which ends the wait; one that came before,
+        // and after the last look, was not.
+        let command = self.commands.try_recv().ok();
+        if command.is_some() || self.core.has_work() {
             self.core.device.cancel_wait();
+            command
+                .into_iter()
+                .for_each(|command| self.command(command));
             return Ok(());
         }
-        // A command that came since was told to the waker, which ends the wait.
         let sleep_us = self.core.sleep_us(now);
         self.core.wait(sleep_us)
     }
