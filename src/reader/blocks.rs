@@ -99,17 +99,23 @@ impl Blocks<'_> {
     fn find_index(&mut self, row: &TableRow, wanted: Option<&[StreamId]>) -> Result<BlockIndex> {
         let geometry = self.volume.geometry();
         let id = self.id(row)?;
+        // The list first, then the row: a block that is sealed meanwhile leaves the list behind that.
+        let live: Vec<_> = self
+            .volume
+            .live()
+            .runs()
+            .filter(|run| run.id == id)
+            .collect();
+        let now = self.volume.table().block(row.sequence);
+        let state = now.map_or(row.state, |now| now.state);
         let mut fetch = Fetcher::new(&mut *self.device);
-        if row.state == RowState::Sealed {
+        if state == RowState::Sealed {
             let trailer = index::read_trailer(&mut fetch, &geometry, &id)?;
             let sections = index::read_sections(&mut fetch, &geometry, &trailer, wanted)?;
             return Ok(BlockIndex { id, sections });
         }
-        let runs: Vec<RunHeader> = if row.state == RowState::Open {
-            let runs = self.volume.live().runs();
-            runs.filter(|run| run.id == id)
-                .map(|run| RunHeader::clone(&run))
-                .collect()
+        let runs: Vec<RunHeader> = if state == RowState::Open {
+            live.iter().map(|run| RunHeader::clone(run)).collect()
         } else {
             index::runs_of_block(&mut fetch, &geometry, &id)?
         };
