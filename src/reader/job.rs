@@ -122,9 +122,12 @@ impl Job<'_> {
             .next()
             .and_then(|next| next.run().map(|run| run.id.sequence));
         let rows = self.blocks.volume.blocks_in(range);
-        self.find_starts(&rows, &range)?;
+        self.find_starts(&rows, &range, until)?;
         let first = self.starts.values().map(|start| start.sequence).min();
-        let last = rows.last().map_or(0, |row| row.sequence);
+        let last = match until {
+            Until::Now => rows.last().map_or(0, |row| row.sequence),
+            Until::Committed | Until::Written => Sequence::MAX,
+        };
         let stored: Vec<_> = first.map_or_else(Vec::new, |first| {
             let all = self.blocks.volume.table().blocks();
             let is_live = |sequence| live_from.is_some_and(|from| sequence >= from);
@@ -140,7 +143,7 @@ impl Job<'_> {
         self.live(live, until)
     }
 
-    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) -> Result<()> {
+    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange, until: Until) -> Result<()> {
         let streams = match self.wanted() {
             Some(streams) => streams,
             None => self
@@ -152,11 +155,33 @@ impl Job<'_> {
                 .collect(),
         };
         for stream in streams {
-            if let Some(start) = start_of(&mut self.blocks, rows, stream, range)? {
+            let start = match start_of(&mut self.blocks, rows, stream, range)? {
+                Some(start) => Some(start),
+                None => self.start_without_frames(stream, until)?,
+            };
+            if let Some(start) = start {
                 self.starts.insert(stream, start);
             }
         }
         Ok(())
+    }
+
+    /// Where a stream begins that has nothing in the range yet. Read live, it begins at the key
+    /// frame that the next frames need: as if what is newest were asked for.
+    fn start_without_frames(&mut self, stream: StreamId, until: Until) -> Result<Option<StartAt>> {
+        if until == Until::Now {
+            return Ok(Some(StartAt::NOWHERE));
+        }
+        let volume = self.blocks.volume;
+        let newest = volume.stream(stream).and_then(|known| {
+            let row = volume.table().block(known.last_sequence)?;
+            Some((row, known.last_time?))
+        });
+        let Some((row, time)) = newest else {
+            return Ok(None);
+        };
+        let range = TimeRange::new(time, time);
+        start_of(&mut self.blocks, &[row], stream, &range)
     }
 
     /// A stored block.
@@ -288,7 +313,11 @@ impl Job<'_> {
         };
         let streams: Vec<_> = match self.wanted() {
             Some(streams) => streams,
-            None => self.starts.keys().copied().collect(),
+            None => {
+                let mut starts = self.starts.iter();
+                let begun = starts.by_ref().filter(|(_, s)| s.sequence <= row.sequence);
+                begun.map(|(stream, _)| *stream).collect()
+            }
         };
         for stream in streams {
             self.deliverer
