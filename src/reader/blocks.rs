@@ -99,20 +99,25 @@ impl Blocks<'_> {
     fn find_index(&mut self, row: &TableRow, wanted: Option<&[StreamId]>) -> Result<BlockIndex> {
         let geometry = self.volume.geometry();
         let id = self.id(row)?;
+        // The list first, then the row: a block that is sealed meanwhile leaves the list behind that.
+        let live: Vec<_> = self
+            .volume
+            .live()
+            .runs()
+            .filter(|run| run.id == id)
+            .collect();
+        let now = self.volume.table().block(row.sequence);
+        let state = now.map_or(row.state, |now| now.state);
         let mut fetch = Fetcher::new(&mut *self.device);
         let (limit, verdict) = (self.limit, &self.verdict);
         let counts = |run: &RunHeader| run.position() <= limit && verdict.counts(run.position());
-        let sections = match row.state {
+        let sections = match state {
             RowState::Sealed => {
                 index::sections_of_block(&mut fetch, &geometry, &id, wanted, counts)?
             }
             RowState::Open => {
-                let runs = self
-                    .volume
-                    .live()
-                    .runs()
-                    .filter(|run| run.id == id && counts(run));
-                let runs: Vec<_> = runs.map(|run| only(&run, wanted)).collect();
+                let runs = live.iter().filter(|run| counts(run));
+                let runs: Vec<_> = runs.map(|run| only(run, wanted)).collect();
                 index::sections_of_runs(&mut fetch, &geometry, runs.iter())
             }
             _ => index::walked_sections(&mut fetch, &geometry, &id, wanted, counts)?,

@@ -15,6 +15,31 @@ pub(super) struct StartAt {
     pub(super) frame: u16,
 }
 
+impl StartAt {
+    /// Behind everything.
+    pub(super) const NOWHERE: Self = Self {
+        sequence: Sequence::MAX,
+        offset: u32::MAX,
+        frame: 0,
+    };
+}
+
+impl From<DecodeStart> for StartAt {
+    fn from(start: DecodeStart) -> Self {
+        let DecodeStart {
+            sequence,
+            offset,
+            frame,
+            ..
+        } = start;
+        Self {
+            sequence,
+            offset,
+            frame,
+        }
+    }
+}
+
 /// Where `stream` begins for `range`, looking at `rows`, the blocks that overlap it; none where
 /// no block holds it. A block that cannot be read is stepped over.
 pub(super) fn start_of(
@@ -70,19 +95,7 @@ fn start_in(
     }
     // A key frame in a block that is gone cannot help: delivery begins at the next one.
     let start = chunk.start.filter(|start| blocks.holds_key(stream, start));
-    start.map_or(
-        own,
-        |DecodeStart {
-             sequence,
-             offset,
-             frame,
-             ..
-         }| StartAt {
-            sequence,
-            offset,
-            frame,
-        },
-    )
+    start.map_or(own, StartAt::from)
 }
 
 /// The newest key frame in `chunk` that is not behind the start of `range`.

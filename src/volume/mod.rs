@@ -145,13 +145,16 @@ impl Volume {
             fetch.flush()?;
         }
         let loaded = load(&mut fetch, dir)?;
-        let mut verdict = loaded.recovered.verdict();
         if is_being_written {
-            // The writer decides what lies behind its watermark.
-            verdict.end = loaded.recovered.mark;
-            verdict.voids.clone_from(&loaded.recovered.voids);
+            // The newest commit is not on record yet: a run tells of those before it. What was found
+            // whole is durable once a flush that began after it was found has returned.
+            fetch.flush()?;
         }
-        Ok(Self::with(medium, dir, loaded, verdict).0)
+        let verdict = loaded.recovered.verdict();
+        let end = loaded.recovered.end;
+        let (volume, mut feed) = Self::with(medium, dir, loaded, verdict);
+        feed.durable.set(end);
+        Ok(volume)
     }
 
     /// The volume that `loaded` describes, and the handles that change it.

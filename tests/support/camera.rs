@@ -1,6 +1,6 @@
 //! Made-up cameras: frames whose content tells stream and number, so that a test knows what to
 //! expect without asking camring.
-#![allow(dead_code, reason = "each suite uses its own part of it")]
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use bytes::Bytes;
 use camring::base::time::Timestamp;
@@ -26,7 +26,6 @@ impl Random {
 }
 
 /// The seed of a random test: `CAMRING_SEED`, or else one from the clock.
-#[allow(dead_code, reason = "each suite uses a part of it")]
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("CAMRING_SEED").ok();
     given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {

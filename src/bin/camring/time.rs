@@ -40,7 +40,11 @@ pub(crate) fn format_span(us: i64) -> String {
     if us >= DAY_US {
         return format!("{}d {}h", us / DAY_US, us % DAY_US / (60 * MINUTE_US));
     }
-    format!("{:#}", SignedDuration::from_secs(us / US_PER_S))
+    let sign = if us < 0 { "-" } else { "" };
+    format!(
+        "{sign}{:#}",
+        SignedDuration::from_secs((us / US_PER_S).abs())
+    )
 }
 
 /// RFC 3339 in local time with its offset, to the microsecond, so that it can be given back as an
