@@ -356,8 +356,13 @@ impl Job<'_> {
             ErrorKind::Overwritten => GapCause::Overwritten,
             _ => GapCause::Damaged,
         };
-        let all = || self.starts.keys().copied().collect();
-        let streams: Vec<_> = self.wanted().unwrap_or_else(all);
+        let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
+            let begun = self
+                .starts
+                .iter()
+                .filter(|(_, start)| start.sequence <= row.sequence);
+            begun.map(|(stream, _)| *stream).collect()
+        });
         for stream in streams {
             self.deliverer
                 .lost(stream, row.sequence, row.times, cause, &mut self.out);
