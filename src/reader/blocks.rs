@@ -12,7 +12,7 @@ use crate::io::{Completion, Device, Op, Request};
 use crate::table::{RowState, TableRow};
 use crate::volume::fetch::Fetcher;
 use crate::volume::void::Verdict;
-use crate::volume::{Volume, head, index, load};
+use crate::volume::{Volume, index, load, walk};
 
 /// How many reads of one block are under way at a time.
 const READS_IN_FLIGHT: usize = 4;
@@ -125,19 +125,14 @@ impl Blocks<'_> {
         Ok(BlockIndex { id, sections })
     }
 
-    /// The identity of the block of `row`, from its header.
+    /// The identity of the block of `row`.
     pub(super) fn id(&mut self, row: &TableRow) -> Result<BlockId> {
         let located = self.volume.located();
         let slot = located.geometry.slot_of(row.sequence);
         let mut fetch = Fetcher::new(&mut *self.device);
-        let header = head::header_in_slot(&mut fetch, &located, slot);
-        let header = header.ok_or_else(|| {
-            Error::damaged(format!("the header of block {} is lost", row.sequence))
-        })?;
-        if header.id.sequence != row.sequence || load::row_nonce(&header.id) != row.nonce {
-            return Err(overwritten(row));
-        }
-        Ok(header.id)
+        let id = walk::id_of_block(&mut fetch, &located, slot, row.sequence)?;
+        id.filter(|id| load::row_nonce(id) == row.nonce)
+            .ok_or_else(|| overwritten(row))
     }
 
     /// The bytes of a chunk, and the identity of its block.

@@ -31,6 +31,7 @@ use std::sync::Mutex;
 pub use self::create::{CreateOptions, VolumeSize};
 pub use self::registry::StreamInfo;
 pub use self::timeline::Stretch;
+pub use self::verify::{Damage, DamagedPart, VerifyOptions, VerifyReport};
 
 use self::fetch::Fetcher;
 use self::live::{LiveAppender, LiveCursor, live_runs};
