@@ -20,6 +20,7 @@ mod recording;
 use std::path::Path;
 use std::sync::mpsc;
 
+use camring::base::geometry::{Position, VolumeId};
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{GapCause, Item, StreamId};
 use camring::reader::{Frames, Query, Reader, Select, Until};
@@ -341,40 +342,7 @@ fn events_tell_what_was_committed_and_sealed() {
     drop(producer);
     let last = writer.close().unwrap();
     let events: Vec<_> = told.iter().collect();
-    let mut seals = Vec::new();
-    let mut positions = vec![position];
-    let mut ends = vec![time_of(50)];
-    for event in &events {
-        match event {
-            Event::Committed {
-                volume,
-                position,
-                streams,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                positions.push(*position);
-                let camera = streams.iter().find(|(stream, _)| *stream == CAMERA);
-                let Some((_, range)) = camera else { continue };
-                assert_eq!(
-                    range.start,
-                    ends.last().unwrap().plus_us(40_000),
-                    "seamless"
-                );
-                ends.push(range.end);
-            }
-            Event::Sealed {
-                volume,
-                sequence,
-                block_times,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                seals.push((*sequence, *block_times));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+    let (seals, positions, ends) = in_order(&events, id, (position, time_of(50)));
     assert_eq!(
         (positions.last(), ends.last()),
         (Some(&last), Some(&time_of(399)))
@@ -392,6 +360,45 @@ fn events_tell_what_was_committed_and_sealed() {
     );
 }
 
+/// The sealed blocks, the positions and the ends of the camera's ranges in `events`, behind what was
+/// told `first`; each range goes on where the one before ended.
+fn in_order(
+    events: &[Event],
+    id: VolumeId,
+    first: (Position, Timestamp),
+) -> (Vec<(u64, TimeRange)>, Vec<Position>, Vec<Timestamp>) {
+    let (mut seals, mut positions, mut ends) = (Vec::new(), vec![first.0], vec![first.1]);
+    for event in events {
+        match event {
+            Event::Committed {
+                volume,
+                position,
+                streams,
+                ..
+            } => {
+                assert_eq!(*volume, id);
+                positions.push(*position);
+                let camera = streams.iter().find(|(stream, _)| *stream == CAMERA);
+                let Some((_, range)) = camera else { continue };
+                let next = ends.last().unwrap().plus_us(40_000);
+                assert_eq!(range.start, next, "seamless");
+                ends.push(range.end);
+            }
+            Event::Sealed {
+                volume,
+                sequence,
+                block_times,
+                ..
+            } => {
+                assert_eq!(*volume, id);
+                seals.push((*sequence, *block_times));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    (seals, positions, ends)
+}
+
 /// A commit period of a minute: who reads ahead of the commits gets each frame as soon as it is
 /// written, who reads behind them gets none before somebody commits, and then all.
 #[test]
@@ -406,39 +413,7 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     let mut written = written.read(live(Until::Written)).unwrap();
     let (tell, told) = mpsc::channel();
     let watched = volume.clone();
-    let follower = std::thread::spawn(move || {
-        let mut count = 0;
-        for recorded in committed.read(live(Until::Committed)).unwrap() {
-            let Item::Frame(frame) = recorded.item else {
-                continue;
-            };
-            count += 1;
-            // So many frames of the camera are in runs that are durable: nothing is sealed here, so
-            // all runs are still listed.
-            let durable = watched.durable();
-            let runs = watched
-                .live()
-                .runs()
-                .filter(|run| run.position() <= durable);
-            let own = |entry: &camring::block::run::DirectoryEntry| entry.stream == CAMERA;
-            let chunks: Vec<_> = runs
-                .flat_map(|run| run.chunks.clone())
-                .filter(own)
-                .collect();
-            let allowed: u64 = chunks
-                .iter()
-                .map(|entry| u64::from(entry.frame_count))
-                .sum();
-            // The end of the recording seals the block; then its runs leave the list.
-            let is_over = count > 400;
-            assert!(
-                is_over || count <= allowed,
-                "frame {count} of {allowed} durable ones"
-            );
-            tell.send(number_of(CAMERA, &frame)).unwrap();
-        }
-        count
-    });
+    let follower = std::thread::spawn(move || follow(&mut committed, &watched, &tell));
     // Runs are written when about a megabyte has gathered.
     push(&mut producer, 0..400);
     let mut seen = take_up_to(&mut written, 100);
@@ -469,6 +444,42 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     let rest: Vec<_> = rest.iter().map(|frame| number_of(CAMERA, frame)).collect();
     assert_eq!(rest, numbers(400..450));
     assert_eq!(follower.join().unwrap(), 450);
+}
+
+/// Reads what is committed as it comes, and tells its numbers; returns how many frames there were.
+/// None may come before it is durable.
+fn follow(committed: &mut Reader, watched: &Volume, tell: &mpsc::Sender<u64>) -> u64 {
+    let mut count = 0;
+    for recorded in committed.read(live(Until::Committed)).unwrap() {
+        let Item::Frame(frame) = recorded.item else {
+            continue;
+        };
+        count += 1;
+        // So many frames of the camera are in runs that are durable: nothing is sealed here, so
+        // all runs are still listed.
+        let durable = watched.durable();
+        let runs = watched
+            .live()
+            .runs()
+            .filter(|run| run.position() <= durable);
+        let own = |entry: &camring::block::run::DirectoryEntry| entry.stream == CAMERA;
+        let chunks: Vec<_> = runs
+            .flat_map(|run| run.chunks.clone())
+            .filter(own)
+            .collect();
+        let allowed: u64 = chunks
+            .iter()
+            .map(|entry| u64::from(entry.frame_count))
+            .sum();
+        // The end of the recording seals the block; then its runs leave the list.
+        let is_over = count > 400;
+        assert!(
+            is_over || count <= allowed,
+            "frame {count} of {allowed} durable ones"
+        );
+        tell.send(number_of(CAMERA, &frame)).unwrap();
+    }
+    count
 }
 
 /// Live from now on: a reader that asks for what comes after the last frame gets that, from the key

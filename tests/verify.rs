@@ -183,12 +183,12 @@ fn hit(region: &Region) -> BTreeSet<(u64, u64)> {
 fn split(regions: &[Region]) -> (Vec<&Region>, Vec<&Region>) {
     let runs = regions.iter().filter(|region| region.what == What::Run);
     let held: BTreeSet<_> = runs.map(|region| region.sequence).collect();
-    let head = regions.iter().map(|region| region.sequence).max().unwrap();
+    let newest = regions.iter().map(|region| region.sequence).max().unwrap();
     let counts = |region: &&Region| {
-        let is_block = held.contains(&region.sequence) && region.sequence + 16 > head;
+        let is_block = held.contains(&region.sequence) && region.sequence + 16 > newest;
         is_block && region.what != What::Unused
     };
-    let is_newest = |region: &Region| region.sequence == head && region.what == What::Header;
+    let is_newest = |region: &Region| region.sequence == newest && region.what == What::Header;
     let all = regions
         .iter()
         .filter(|r| !r.range.is_empty() && !is_newest(r));
@@ -261,12 +261,12 @@ fn damage_in_the_last_commit_costs_nothing_older() {
     let mut random = Random::new(seed);
     let regions = map(dir.path());
     let (used, _) = split(&regions);
-    let last = used.iter().map(|region| region.sequence).max().unwrap();
-    let late: Vec<_> = used.into_iter().filter(|r| r.sequence + 2 > last).collect();
+    let newest = used.iter().map(|region| region.sequence).max().unwrap();
+    let late: Vec<_> = used.into_iter().filter(|r| r.sequence + 2 > newest).collect();
     for _ in 0..100 {
         let (region, at) = any(&late, &mut random);
-        let left = with_flip(dir.path(), at, 1, || readable(dir.path()));
-        let lost: BTreeSet<_> = all.difference(&left).copied().collect();
+        let still = with_flip(dir.path(), at, 1, || readable(dir.path()));
+        let lost: BTreeSet<_> = all.difference(&still).copied().collect();
         // The last commit, and the one whose runs carry the watermark of the one before.
         let is_old = |(stream, number): &(u64, u64)| {
             *number < 160 && !hit(region).contains(&(*stream, *number))
