@@ -204,6 +204,12 @@ impl OpenBlock {
         // What rows are searched by never goes back, whatever the clocks do.
         span.arrivals.start = span.arrivals.start.max(self.last_arrival);
         span.arrivals.end = span.arrivals.end.max(span.arrivals.start);
+        // So a frame that waited while later ones of other streams went into the block before lies
+        // further from them than from its own arrival.
+        let early_us = span.arrivals.start.us_since(span.times.start);
+        let late_us = span.times.end.us_since(span.arrivals.end);
+        let outside_us = early_us.max(late_us).max(0).unsigned_abs();
+        span.skew_us = span.skew_us.max(outside_us);
         self.last_arrival = span.arrivals.end;
         self.span = Some(union(self.span, span));
         TableRow {
