@@ -14,53 +14,23 @@
 mod actor;
 #[path = "rtsp_loopback/bench.rs"]
 mod bench;
+#[path = "support/rtsp_server.rs"]
+mod rtsp_server;
+#[path = "support/skip.rs"]
+mod skip;
 
 use std::time::Duration;
 
 use actor::{Actor, Manner};
-use bench::{Server, Taken, Unit, can_serve, frame_count, impatient, recorder, runtime};
+use bench::{Taken, frame_count, impatient, recorder, runtime};
 use camring::frame::{Codec, Frame, Gap, GapCause, Item, StreamId, StreamSetup};
 use camring::ingest::rtsp::{CameraState, Credentials, Options, RtspCamera, Transport};
 
+use rtsp_server::{Server, Unit, can_serve, parts};
 use rustix::process::Signal;
 
 fn camera(stream: u64, url: &str) -> RtspCamera {
     RtspCamera::new(StreamId(stream), format!("camera {stream}"), url).unwrap()
-}
-
-/// CRC-32s of what the server's log sums up too: slices, the scan of a JPEG, or all of a frame.
-fn parts(codec: Codec, payload: &[u8]) -> Vec<u32> {
-    let crc = |part: &[u8]| {
-        let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, part);
-        u32::try_from(sum).unwrap()
-    };
-    if codec == Codec::Mjpeg {
-        let at = payload.windows(2).position(|w| w == [0xff, 0xda]).unwrap() + 2;
-        let header_len = usize::from(u16::from_be_bytes([payload[at], payload[at + 1]]));
-        return vec![crc(&payload[at + header_len..payload.len() - 2])];
-    }
-    if !matches!(codec, Codec::H264 | Codec::H265) {
-        return vec![crc(payload)];
-    }
-    let mut sums = Vec::new();
-    let mut rest = payload;
-    while let Some((prefix, body)) = rest.split_first_chunk::<4>() {
-        let (nal, behind) = body.split_at(u32::from_be_bytes(*prefix) as usize);
-        let is_slice = match codec {
-            Codec::H264 => (1..=5).contains(&(nal[0] & 0x1f)),
-            _ => (nal[0] >> 1) < 32,
-        };
-        if is_slice {
-            sums.push(crc(nal));
-        }
-        rest = behind;
-    }
-    assert!(
-        rest.is_empty(),
-        "{} bytes behind the last NAL unit",
-        rest.len()
-    );
-    sums
 }
 
 /// Checks that `frames` are what the server handed out, from some point on: each once, in order,
@@ -113,6 +83,15 @@ fn first_setup(items: &[Item]) -> &StreamSetup {
     }
 }
 
+/// The items without the gap at the very start of cameras that are described by their first picture:
+/// sound that comes before it cannot be kept.
+fn without_first_silence(kind: &str, items: Vec<Item>) -> Vec<Item> {
+    let is_gap = |item: &&Item| matches!(item, Item::Gap(gap) if gap.cause == GapCause::NoSignal);
+    let count = items.iter().take_while(is_gap).count();
+    let has_late_sound = kind == "mjpeg+pcmu" && count == 2;
+    items[if has_late_sound { 2 } else { 0 }..].to_vec()
+}
+
 #[test]
 fn every_access_unit_of_every_kind_of_camera_arrives_once_and_unchanged() {
     if !can_serve("every_access_unit_of_every_kind_of_camera_arrives_once_and_unchanged") {
@@ -154,7 +133,7 @@ fn every_access_unit_of_every_kind_of_camera_arrives_once_and_unchanged() {
     }
     runtime.block_on(recorder.stop());
     for (stream, (kind, transport, _)) in (1..).zip(kinds) {
-        let items = collector.items(stream);
+        let items = without_first_silence(kind, collector.items(stream));
         let setup = first_setup(&items);
         let handed_out = server.handed_out(&format!("/{kind}/0"));
         assert_eq!(setup.tracks.len(), if kind.contains('+') { 2 } else { 1 });
@@ -245,7 +224,7 @@ fn sound_keeps_its_place_beside_the_pictures() {
     };
     let apart_us = offset_us(&pictures, &handed_out[0]) - offset_us(&sound, &handed_out[1]);
     eprintln!("pictures and sound are {apart_us} us apart from where they should be");
-    assert!(apart_us.abs() <= 15_000, "{apart_us} us");
+    assert!(apart_us.abs() <= 2_000, "{apart_us} us");
 }
 
 #[test]
@@ -526,13 +505,17 @@ fn sound_that_arrives_late_is_moved_to_where_sender_reports_say() {
     let (mut recorder, collector) = recorder(&runtime, impatient());
     let actor = Actor::start(Manner::LateSound, 1);
     recorder.add(camera(1, &actor.url())).unwrap();
-    collector.wait("sound", |items| frame_count(items, 1, 1) >= 10);
+    collector.wait("sound", |items| frame_count(items, 1, 1) >= 40);
     runtime.block_on(recorder.stop());
     let pictures_start = collector.frames(1, 0)[0].time;
     let times = collector.frames(1, 1).into_iter();
     let times: Vec<i64> = times.map(|f| f.time.us_since(pictures_start)).collect();
-    // The first came before the reports. Then 300 ms before the pictures, every 20 ms.
+    // The first came before the reports. In the end it is 20 ms before the pictures, and on the way
+    // there no time went back.
     assert!(times[0] >= 0, "{times:?}");
-    let expected: Vec<i64> = (1..10).map(|number| number * 20_000 - 300_000).collect();
-    assert_eq!(times[1..], expected);
+    for (number, pair) in times.windows(2).enumerate() {
+        let step_us = pair[1] - pair[0];
+        assert!((19_000..=20_000).contains(&step_us), "{number}: {times:?}");
+    }
+    assert_eq!(times[39], 39 * 20_000 - 20_000, "{times:?}");
 }

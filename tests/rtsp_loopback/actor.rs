@@ -231,11 +231,11 @@ fn send_late_sound(client: &TcpStream) -> std::io::Result<()> {
             &[&head.concat()[..], &[0; 4], &[0xff; 160]].concat(),
         )
     };
-    // 8,000 per second: the sound began 300 ms before the picture with RTP time 0.
+    // 8,000 per second: the sound began 20 ms before the picture with RTP time 0.
     sound(0, 7_000)?;
     interleave(client, 1, &sender_report(0, 86_400))?;
-    interleave(client, 3, &sender_report(7_000 + 2_400, 86_400))?;
-    (1..10).try_for_each(|number| sound(number, 7_000 + 160 * u32::from(number)))
+    interleave(client, 3, &sender_report(7_000 + 160, 86_400))?;
+    (1..40).try_for_each(|number| sound(number, 7_000 + 160 * u32::from(number)))
 }
 
 /// RTCP: source 0 shows RTP time `clock` when its own clock shows `utc_s`.

@@ -247,6 +247,12 @@ class Feeder(threading.Thread):
         self.log = log
         self.feeds = []
         self.lock = threading.Lock()
+        self.shall_rest, self.rests = threading.Event(), threading.Event()
+
+    def rest(self):
+        """Feeds nothing any more. When this returns, the log holds all that was fed."""
+        self.shall_rest.set()
+        self.rests.wait()
 
     def add(self, feeds):
         with self.lock:
@@ -257,7 +263,7 @@ class Feeder(threading.Thread):
             self.feeds = [feed for feed in self.feeds if feed not in feeds]
 
     def run(self):
-        while True:
+        while not self.shall_rest.is_set():
             now = time.monotonic()
             with self.lock:
                 feeds = self.feeds
@@ -265,6 +271,7 @@ class Feeder(threading.Thread):
                 feed.step(now)
             self.log.flush()
             time.sleep(max(0.002, 0.01 - (time.monotonic() - now)))
+        self.rests.set()
 
 
 class Camera(GstRtspServer.RTSPMediaFactory):
@@ -318,9 +325,12 @@ def add_login(server, args):
     server.set_auth(auth)
 
 
-def exit_at_end_of_input():
-    """Ends the program when the parent does, which held the other end of standard input."""
-    sys.stdin.buffer.read()
+def obey_input(feeder):
+    """Takes orders from standard input. Its end ends the program: the parent held the other end."""
+    for line in sys.stdin.buffer:
+        if line == b"rest\n":
+            feeder.rest()
+            print("resting", flush=True)
     os._exit(0)
 
 
@@ -333,17 +343,17 @@ def arguments():
     parser.add_argument("--password", default="", help="and this password")
     parser.add_argument("--auth", choices=["digest", "basic"], default="digest")
     parser.add_argument("--log", help="file for one JSON line per access unit")
-    parser.add_argument("--until-eof", action="store_true", help="exit at the end of standard input")
+    parser.add_argument("--obey", action="store_true", help="take orders from standard input, and exit at its end")
     return parser.parse_args()
 
 
 def main():
     args = arguments()
     Gst.init(None)
-    if args.until_eof:
-        threading.Thread(target=exit_at_end_of_input, daemon=True).start()
     clips, feeder = Clips(args.clips), Feeder(Log(args.log))
     feeder.start()
+    if args.obey:
+        threading.Thread(target=obey_input, args=[feeder], daemon=True).start()
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(args.port)

@@ -11,7 +11,8 @@
 //!   when the lag is more than a network can hold back.
 //! - Sender reports (RTCP) tell the RTP times of two tracks at the camera's own wall clock. The
 //!   anchors of sound tracks are moved so that sound keeps the place that the camera gave it beside
-//!   track 0. The camera's wall clock itself is not believed.
+//!   track 0. The camera's wall clock itself is not believed. They are moved little by little: sound
+//!   whose time went back would be an error to every player.
 //!
 //! A step of this machine's wall clock shows as a lag or a lead, and is followed by the first two
 //! rules. Unwrapping of the 32-bit RTP time is done before this module.
@@ -24,8 +25,11 @@ const MAX_DRIFT_US: i64 = US_PER_S;
 const MAX_DELAY_US: i64 = 10 * US_PER_S;
 /// For how long a lag must last to count as drift.
 const LAG_MUST_LAST_US: i64 = 10 * US_PER_S;
-/// Tracks are not moved for less: nobody hears it, and times stay smooth.
-const SYNC_TOLERANCE_US: i64 = 10_000;
+/// Tracks are not moved for less: sender reports are no better than that.
+const SYNC_TOLERANCE_US: i64 = 1_000;
+/// A track that has to be moved is moved by one part in so many of the time that passes: less than
+/// a millisecond from one frame of sound to the next.
+const SYNC_SLOWNESS: i64 = 25;
 
 /// The clocks of one camera during one session.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ struct TrackTime {
     lagging_since_us: Option<i64>,
     /// The last sender report: RTP time, and the camera's wall clock.
     report: Option<Point>,
+    /// By how much the anchor is still to be moved.
+    to_move_us: i64,
+    /// What the frame before was given.
+    last_us: Option<i64>,
 }
 
 /// One moment by two clocks.
@@ -76,6 +84,8 @@ impl CameraTime {
             anchor: None,
             lagging_since_us: None,
             report: None,
+            to_move_us: 0,
+            last_us: None,
         });
         Self {
             tracks: tracks.collect(),
@@ -94,10 +104,10 @@ impl CameraTime {
             clock,
             wall_us: now.utc_us,
         };
-        let anchor = *track.anchor.get_or_insert(arrival);
-        let wall_us = anchor.wall_us_at(clock, track.rate_hz);
+        let wall_us = track.wall_us(arrival);
         let lag_us = now.utc_us.saturating_sub(wall_us);
         if !track.has_drifted(lag_us, now) {
+            track.last_us = Some(wall_us);
             return Stamp {
                 time: Timestamp(wall_us),
                 moved_us: 0,
@@ -106,6 +116,8 @@ impl CameraTime {
         track.anchor = Some(arrival);
         track.lagging_since_us = None;
         track.report = None;
+        track.to_move_us = 0;
+        track.last_us = Some(now.utc_us);
         Stamp {
             time: Timestamp(now.utc_us),
             moved_us: lag_us,
@@ -113,7 +125,8 @@ impl CameraTime {
     }
 
     /// Takes a sender report: `track` shows the RTP time `clock` when the camera's wall clock shows
-    /// `camera_us`. Returns by how many microseconds the track was moved to keep it beside track 0.
+    /// `camera_us`. Returns by how many microseconds a track will be moved, frame by frame, to keep
+    /// it beside track 0.
     pub(super) fn report(&mut self, track: usize, clock: i64, camera_us: i64) -> i64 {
         let Some(reporter) = self.tracks.get_mut(track) else {
             return 0;
@@ -137,6 +150,19 @@ impl CameraTime {
 }
 
 impl TrackTime {
+    /// The time of the frame with the clock of `arrival`. The first sets the anchor; each one moves
+    /// it by a part of what it is still to be moved.
+    fn wall_us(&mut self, arrival: Point) -> i64 {
+        let anchor = self.anchor.get_or_insert(arrival);
+        let wall_us = anchor.wall_us_at(arrival.clock, self.rate_hz);
+        let passed_us = self.last_us.map_or(0, |last| wall_us.saturating_sub(last));
+        let limit_us = passed_us.max(0) / SYNC_SLOWNESS;
+        let step_us = self.to_move_us.clamp(-limit_us, limit_us);
+        self.to_move_us -= step_us;
+        anchor.wall_us = anchor.wall_us.saturating_add(step_us);
+        wall_us.saturating_add(step_us)
+    }
+
     /// Whether the anchor must be set anew, now that a frame came `lag_us` after its time.
     fn has_drifted(&mut self, lag_us: i64, now: Now) -> bool {
         if !(-MAX_DRIFT_US..=MAX_DELAY_US).contains(&lag_us) {
@@ -150,15 +176,17 @@ impl TrackTime {
         now.boot_us.saturating_sub(since_us) >= LAG_MUST_LAST_US
     }
 
-    /// How far the camera's wall clock is ahead of ours, by the last sender report.
+    /// How far the camera's wall clock is ahead of ours, by the last sender report, when the anchor
+    /// is where it is to be.
     fn camera_ahead_us(&self) -> Option<i64> {
         let (anchor, report) = (self.anchor?, self.report?);
         let our_us = anchor.wall_us_at(report.clock, self.rate_hz);
+        let our_us = our_us.saturating_add(self.to_move_us);
         Some(report.wall_us.saturating_sub(our_us))
     }
 
-    /// Moves the anchor so that the camera's clock is as far ahead here as on track 0. A difference
-    /// that no network explains comes from wrong reports, and is not followed.
+    /// Has the anchor moved so that the camera's clock is as far ahead here as on track 0. A
+    /// difference that no network explains comes from wrong reports, and is not followed.
     fn follow(&mut self, lead_ahead_us: i64) -> i64 {
         let Some(ahead_us) = self.camera_ahead_us() else {
             return 0;
@@ -167,9 +195,7 @@ impl TrackTime {
         if !(SYNC_TOLERANCE_US..=MAX_DRIFT_US).contains(&move_us.saturating_abs()) {
             return 0;
         }
-        if let Some(anchor) = &mut self.anchor {
-            anchor.wall_us = anchor.wall_us.saturating_add(move_us);
-        }
+        self.to_move_us = self.to_move_us.saturating_add(move_us);
         move_us
     }
 }
@@ -321,11 +347,23 @@ mod tests {
         let camera_us = 86_400_000_000;
         assert_eq!(time.report(1, 5_000, camera_us), 0);
         assert_eq!(time.report(0, 1_000, camera_us), -300_000);
-        let right = time.stamp(1, 5_000 + 48_000, clock.now());
-        assert_eq!(right.time.us_since(Timestamp(START.utc_us)), 1_000_000);
+        // It takes 25 times as long as the way is, and no time goes back meanwhile.
+        let mut last_us = 300_000;
+        let mut sound_us = |time: &mut CameraTime, number: i64| {
+            let stamp = time.stamp(1, 5_000 + number * 960, clock.now());
+            let at_us = stamp.time.us_since(Timestamp(START.utc_us));
+            let step_us = at_us - std::mem::replace(&mut last_us, at_us);
+            clock.advance_us(20_000);
+            (step_us, at_us)
+        };
+        for number in 1..=375 {
+            assert_eq!(sound_us(&mut time, number).0, 20_000 - 800, "{number}");
+        }
+        assert_eq!(sound_us(&mut time, 376), (20_000, 376 * 20_000));
         // Reports a little later agree, and nothing moves again.
         assert_eq!(time.report(0, 1_000 + 90_000, camera_us + 1_000_000), 0);
-        assert_eq!(time.report(1, 5_000 + 48_000, camera_us + 1_004_000), 0);
+        let camera_us = camera_us + 1_000_000;
+        assert_eq!(time.report(1, 5_000 + 48_000, camera_us + 900), 0);
     }
 
     #[test]

@@ -273,7 +273,7 @@ impl Playing<'_> {
         let moved_us = self.time.report(number, clock.timestamp(), camera_us);
         if moved_us != 0 {
             let stream = self.context.camera.stream().0;
-            tracing::debug!(stream, moved_us, "sound was moved beside the pictures");
+            tracing::debug!(stream, moved_us, "sound is moved beside the pictures");
         }
     }
 }
