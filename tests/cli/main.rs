@@ -17,9 +17,10 @@ mod query;
 mod recording;
 mod refusal;
 
-#[path = "../support/rtsp_server.rs"]
-#[allow(dead_code, reason = "only the server is needed here")]
-mod rtsp_server;
 #[path = "../matroska/clip.rs"]
 #[allow(dead_code, reason = "only what looks at files is needed here")]
 mod clip;
+#[path = "../support/rtsp_server.rs"]
+mod rtsp_server;
+#[path = "../support/skip.rs"]
+mod skip;
