@@ -139,7 +139,6 @@ fn serve(
         if let Err(e) = job::run(volume, device.as_mut(), pool, &query, &mut outlet) {
             tracing::error!("reading {volume:?}: {e}");
         }
-        outlet.finish();
     }
 }
 

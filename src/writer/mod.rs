@@ -361,11 +361,12 @@ impl Shell {
         self.gate.volume.set_recording(false);
         // Acquire loads in producers pair with this: they see that nobody takes frames any more.
         self.gate.is_failed.store(true, Ordering::Release);
-        self.core.producers.iter().for_each(ProducerEnd::refuse);
     }
 
     fn command(&mut self, command: Command) {
         match command {
+            // Dropped, it refuses its producer.
+            Command::Add(_) if self.core.phase == Phase::Failed => {}
             Command::Add(end) => self.core.producers.push(end),
             Command::Commit(reply) => {
                 self.core.collect();
@@ -377,6 +378,7 @@ impl Shell {
             }
             Command::Close(reply) => {
                 self.gate.is_failed.store(true, Ordering::Release);
+                self.core.producers.iter().for_each(ProducerEnd::refuse);
                 self.core.collect();
                 self.core.begin_close();
                 self.waiters.push(Waiter {
