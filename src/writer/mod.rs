@@ -6,11 +6,13 @@
 
 mod blocks;
 mod commit;
+mod control;
 mod core;
 mod event;
 mod fault;
 mod gate;
 mod keeper;
+mod link;
 mod manual;
 mod numbers;
 mod options;
@@ -25,16 +27,19 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+pub use self::control::{ControlClient, ControlStatus};
 pub use self::event::Event;
 pub use self::manual::{CommittedChunk, ManualWriter};
-pub use self::options::{EventSink, WriterOptions};
+pub use self::options::{EventSink, RequestSink, WriterOptions};
 pub use self::producer::Producer;
 pub use self::status::WriterStatus;
 
+use self::control::ControlServer;
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
 use self::gate::Gate;
 use self::keeper::keeper;
+use self::link::Link;
 use self::numbers::Numbers;
 use self::producer::{ProducerEnd, producer};
 use self::quota::Quota;
@@ -61,13 +66,13 @@ const COMMIT_US: std::ops::RangeInclusive<u64> = 10_000..=60_000_000;
 #[derive(Debug)]
 #[doc(alias = "ValkkaFSWriterThread")]
 pub struct Writer {
-    gate: Arc<Gate>,
-    commands: mpsc::Sender<Command>,
+    link: Link,
     threads: Option<[JoinHandle<()>; 2]>,
-    status: Arc<StatusCells>,
+    control: Option<ControlServer>,
     ring_count: usize,
 }
 
+#[derive(Debug)]
 enum Command {
     Add(ProducerEnd),
     Commit(mpsc::SyncSender<Result<Position>>),
@@ -102,7 +107,7 @@ impl Writer {
     pub fn open_on(
         medium: Arc<dyn Medium>,
         dir: Option<&Path>,
-        options: WriterOptions,
+        mut options: WriterOptions,
     ) -> Result<Self> {
         if !COMMIT_US.contains(&options.commit_us) {
             let text = format!(
@@ -112,6 +117,8 @@ impl Writer {
             return Err(Error::invalid(text));
         }
         let ring_count = options.ring_count;
+        let control_dir = dir.filter(|_| options.control).map(Path::to_owned);
+        let on_request = options.on_request.take();
         let status = Arc::new(StatusCells::default());
         let (commands, receiver) = mpsc::channel();
         let (reply, opened) = mpsc::sync_channel(1);
@@ -153,18 +160,27 @@ impl Writer {
             }
         };
         let helper = spawn("camring-keeper", Box::new(move || keeper.run()))?;
-        Ok(Self {
+        let link = Link {
             gate,
             commands,
-            threads: Some([writer, helper]),
             status,
+        };
+        let control = control_dir.and_then(|dir| {
+            ControlServer::start(&dir, link.clone(), on_request)
+                .inspect_err(|e| tracing::warn!("recording without a control socket: {e}"))
+                .ok()
+        });
+        Ok(Self {
+            link,
+            threads: Some([writer, helper]),
+            control,
             ring_count,
         })
     }
 
     /// The volume, to read what is being recorded.
     pub fn volume(&self) -> &Volume {
-        &self.gate.volume
+        self.link.volume()
     }
 
     /// A way in for the frames of any number of streams.
@@ -173,8 +189,8 @@ impl Writer {
     ///
     /// [`Failed`](ErrorKind::Failed) when the recording was closed.
     pub fn producer(&self) -> Result<Producer> {
-        let (end, producer) = producer(self.gate.clone(), self.ring_count);
-        self.send(Command::Add(end))?;
+        let (end, producer) = producer(self.link.gate.clone(), self.ring_count);
+        self.link.send(Command::Add(end))?;
         Ok(producer)
     }
 
@@ -186,14 +202,12 @@ impl Writer {
     /// is safe.
     #[doc(alias = "updateTable")]
     pub fn commit(&self) -> Result<Position> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.send(Command::Commit(reply))?;
-        answer.recv().map_err(|_| closed()).flatten()
+        self.link.commit(None)
     }
 
     /// How the recording goes.
     pub fn status(&self) -> WriterStatus {
-        self.status.read(&self.gate)
+        self.link.status()
     }
 
     /// Commits everything, seals the open block, and ends the threads. Producers are refused from
@@ -210,8 +224,10 @@ impl Writer {
         let Some(threads) = self.threads.take() else {
             return Err(closed());
         };
+        // While the volume is still locked: nobody else can have made a socket of that name.
+        drop(self.control.take());
         let (reply, answer) = mpsc::sync_channel(1);
-        self.send(Command::Close(reply))?;
+        self.link.send(Command::Close(reply))?;
         let result = answer.recv().map_err(|_| closed()).flatten();
         for thread in threads {
             if thread.join().is_err() {
@@ -223,12 +239,6 @@ impl Writer {
         }
         result
     }
-
-    fn send(&self, command: Command) -> Result<()> {
-        self.commands.send(command).map_err(|_| closed())?;
-        self.gate.waker.wake();
-        Ok(())
-    }
 }
 
 impl Drop for Writer {
@@ -236,7 +246,7 @@ impl Drop for Writer {
         if self.threads.is_some()
             && let Err(e) = self.end()
         {
-            tracing::error!("closing {:?}: {e}", self.gate.volume);
+            tracing::error!("closing {:?}: {e}", self.link.volume());
         }
     }
 }
