@@ -6,7 +6,7 @@
 mod query;
 mod row;
 
-pub use self::row::{RowState, TableRow};
+pub use self::row::{RowState, TableRow, skew_of};
 
 use self::row::Row;
 use crate::base::geometry::{Geometry, Sequence};
