@@ -18,6 +18,7 @@ use super::numbers::{Held, Numbers, RingPlace};
 use super::quota::{Quota, frame_cost};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::Geometry;
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
 use crate::base::time::{Clock, Now, Timestamp};
 use crate::block::chunk::PendingFrame;
@@ -232,7 +233,7 @@ impl Producer {
     /// [`Full`](ErrorKind::Full) when the ring is full, [`Failed`](ErrorKind::Failed) when the
     /// volume takes no more data. The stream is not added then.
     pub fn add_stream(&mut self, stream: StreamId, setup: StreamSetup) -> Result<()> {
-        check_setup(stream, &setup)?;
+        check_setup(stream, &setup, self.gate.volume.geometry())?;
         self.check_alive()?;
         if self.ring.vacant_len() < RESERVED_COUNT {
             return Err(full(stream));
@@ -388,7 +389,9 @@ impl Producer {
                     sending.quota.give(cost);
                 }
             }
-            if !self.waits || self.check_alive().is_err() {
+            // A frame beyond a whole quota would be waited for in vain.
+            let may_fit = sending.quota.can_hold(cost) && self.gate.volume_quota.can_hold(cost);
+            if !self.waits || !may_fit || self.check_alive().is_err() {
                 return false;
             }
             self.wait_for_room();
@@ -408,7 +411,7 @@ impl Producer {
 
     /// Changes the setup of `stream` from the next frame on.
     fn change_setup(&mut self, stream: StreamId, setup: Arc<StreamSetup>) -> Result<()> {
-        check_setup(stream, &setup)?;
+        check_setup(stream, &setup, self.gate.volume.geometry())?;
         let now = self.gate.clock.now();
         let sending = self
             .streams
@@ -694,7 +697,7 @@ fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<(
     Ok(())
 }
 
-fn check_setup(stream: StreamId, setup: &StreamSetup) -> Result<()> {
+fn check_setup(stream: StreamId, setup: &StreamSetup, geometry: Geometry) -> Result<()> {
     let too_long = setup
         .tracks
         .iter()
@@ -715,9 +718,21 @@ fn check_setup(stream: StreamId, setup: &StreamSetup) -> Result<()> {
     } else if no_clock {
         "a clock rate of 0".to_owned()
     } else {
-        return Ok(());
+        return check_setup_len(stream, setup, geometry);
     };
     Err(Error::invalid(format!("setup of stream {stream}: {what}")))
+}
+
+/// Every block that holds a stream repeats its setup twice: before its first frame, which may be as
+/// long as half of the block, and in the index.
+fn check_setup_len(stream: StreamId, setup: &StreamSetup, geometry: Geometry) -> Result<()> {
+    let max_len = geometry.block_len() as usize / 16;
+    let len = Record::Setup(setup.clone()).encode().len();
+    if len > max_len {
+        let text = format!("setup of stream {stream}: {len} bytes; the volume takes {max_len}");
+        return Err(Error::invalid(text).with_remedy("A volume with larger blocks takes more"));
+    }
+    Ok(())
 }
 
 fn unknown(stream: StreamId) -> Error {
