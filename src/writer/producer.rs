@@ -114,6 +114,8 @@ struct Sending {
 struct Shedding {
     cause: GapCause,
     start: Timestamp,
+    /// The time of the latest frame that was shed.
+    end: Timestamp,
     first_ordinal: u64,
     is_told: bool,
 }
@@ -273,6 +275,7 @@ impl Producer {
             .remove(&stream)
             .ok_or_else(|| unknown(stream))?;
         let now = self.gate.clock.now();
+        sending.end_shedding(now.boot_us);
         // Without a frame the gap before it is still the same.
         if sending.resuming.is_none()
             && let Some(start) = sending.last_time
@@ -574,7 +577,8 @@ impl Sending {
 
     /// Takes note of a frame that is not recorded, and opens a gap at the first of them.
     fn shed(&mut self, cause: GapCause, frame: &Frame, ordinal: u64, arrival_us: i64) {
-        if self.shedding.is_some() {
+        if let Some(shedding) = &mut self.shedding {
+            shedding.end = shedding.end.max(frame.time);
             return;
         }
         let start = self.last_time.unwrap_or(frame.time);
@@ -596,9 +600,18 @@ impl Sending {
         self.shedding = Some(Shedding {
             cause,
             start,
+            end: frame.time.max(start),
             first_ordinal: ordinal,
             is_told,
         });
+    }
+
+    /// The stream ends while its frames are being shed: their gap ends with the last of them.
+    fn end_shedding(&mut self, arrival_us: i64) {
+        if let Some(Shedding { end, .. }) = self.shedding {
+            self.resume(end, self.next_ordinal, arrival_us);
+            self.last_time = Some(end);
+        }
     }
 
     /// Whether decoding can start again at `frame`.
@@ -630,6 +643,7 @@ impl Sending {
             start,
             first_ordinal,
             is_told,
+            ..
         } = shedding;
         let lost_count = Some(ordinal - first_ordinal);
         let gap = Gap {

@@ -175,7 +175,10 @@ impl Log {
                 );
             } else {
                 let was = entry.block;
-                assert!(block.is_none() || block == was, "{name:?} was gone, and has come back");
+                assert!(
+                    block.is_none() || block == was,
+                    "{name:?} was gone, and has come back"
+                );
             }
         }
         self.judge_promises(bound_us, oldest_lost_us);
