@@ -6,7 +6,7 @@
 mod query;
 mod row;
 
-pub use self::row::{RowState, TableRow};
+pub use self::row::{RowState, TableRow, skew_of};
 
 use std::sync::{Mutex, PoisonError};
 

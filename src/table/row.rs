@@ -66,6 +66,19 @@ impl Default for TableRow {
     }
 }
 
+/// How far `times` reach beyond `arrivals`, in microseconds: the least skew with which a search by
+/// arrival finds them. Arrivals that were held back, because a clock went back, are far from the
+/// frames' times although these came on time.
+pub fn skew_of(arrivals: &TimeRange, times: &TimeRange) -> u64 {
+    let early = arrivals.start.0.saturating_sub(times.start.0);
+    let late = times.end.0.saturating_sub(arrivals.end.0);
+    // Saturation stands for a skew without a bound.
+    match early.max(late) {
+        i64::MAX => u64::MAX,
+        skew => skew.max(0).cast_unsigned(),
+    }
+}
+
 /// How many words a row has besides its version.
 pub(super) const ROW_WORDS: usize = 7;
 

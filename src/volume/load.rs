@@ -25,7 +25,7 @@ use crate::block::{
     BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
 };
 use crate::io::Device;
-use crate::table::{RowState, TableRow, TableWriter};
+use crate::table::{RowState, TableRow, TableWriter, skew_of};
 
 /// A volume in memory.
 #[derive(Debug)]
@@ -228,6 +228,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             if row.arrivals.start < last {
                 row.arrivals.start = last;
                 row.arrivals.end = row.arrivals.end.max(last);
+                row.skew_us = row.skew_us.max(skew_of(&row.arrivals, &row.times));
                 self.table.set(&self.located.geometry, row);
             }
             last = row.arrivals.end;

@@ -211,6 +211,7 @@ impl Producer {
             .remove(&stream)
             .ok_or_else(|| unknown(stream))?;
         let now = self.gate.clock.now();
+        sending.end_shedding(now.boot_us);
         // Without a frame the gap before it is still the same.
         if sending.resuming.is_none()
             && let Some(start) = sending.last_time
