@@ -11,8 +11,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
+    clippy::print_stdout,
     reason = "a panic is how a test fails"
 )]
 
@@ -194,6 +194,123 @@ fn push(producer: &mut Producer, random: &mut Random, model: &mut Model) {
     }
 }
 
+/// One opening of the disk for writing, until the power is cut.
+struct Life<'l> {
+    disk: SimDisk,
+    clock: ManualClock,
+    writer: ManualWriter,
+    producer: Producer,
+    model: &'l mut Model,
+    random: &'l mut Random,
+    counts: &'l mut Counts,
+}
+
+impl<'l> Life<'l> {
+    fn begin(
+        image: &Image,
+        model: &'l mut Model,
+        random: &'l mut Random,
+        counts: &'l mut Counts,
+    ) -> Self {
+        let seed = random.below(1 << 40);
+        let sector_len = if random.below(2) == 0 { 512 } else { 4096 };
+        let options = SimOptions {
+            seed,
+            sector_len,
+            ..SimOptions::default()
+        };
+        let disk = SimDisk::new(image.clone(), options);
+        let clock = ManualClock::new(Now {
+            boot_us: 1_000_000,
+            utc_us: START_US,
+        });
+        let medium = Arc::new(SimMedium::new(disk.clone()));
+        let mut writer = ManualWriter::open_on(medium, None, self::options(&clock)).unwrap();
+        let mut producer = writer.producer();
+        for stream in 0..STREAM_COUNT {
+            let setup = camera::setup("made up");
+            producer.add_stream(StreamId(stream), setup).unwrap();
+            model.frames.entry(stream).or_default();
+        }
+        Self {
+            disk,
+            clock,
+            writer,
+            producer,
+            model,
+            random,
+            counts,
+        }
+    }
+
+    /// Pushes, lets time pass, commits, lets something fail, or waits for the disk.
+    fn step(&mut self, with_faults: bool) {
+        match self.random.below(10) {
+            0..=4 => {
+                for _ in 0..self.random.below(4) {
+                    push(&mut self.producer, self.random, self.model);
+                }
+            }
+            5 => self.clock.advance_us(self.random.below(80_000)),
+            6 if self.random.below(4) == 0 => self.writer.begin_commit(),
+            7 if with_faults && self.random.below(12) == 0 => {
+                let is_write = self.random.below(2) == 0;
+                let target = if is_write {
+                    FaultTarget::Write
+                } else {
+                    FaultTarget::Flush
+                };
+                let rule = FaultRule::next(target, Fault::Error(5));
+                self.disk.add_fault(rule.after(self.random.below(3)));
+                self.counts.faults += 1;
+            }
+            _ => self.writer.wait().unwrap(),
+        }
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.writer.turn();
+        note(&mut self.writer, self.model);
+    }
+
+    /// Checks what a power cut would leave now; the life goes on.
+    fn look(&mut self, context: &str) {
+        let unflushed = self.disk.unflushed_offsets();
+        let blocks: BTreeSet<_> = unflushed.iter().map(|at| at >> 16).collect();
+        self.counts.multiple += u64::from(blocks.len() > 1);
+        self.counts.states += 1;
+        check(
+            &self.disk.crash(self.random.below(u64::MAX >> 12)),
+            self.model,
+            context,
+        );
+    }
+
+    fn close(&mut self, context: &str) {
+        self.writer.begin_close();
+        for _ in 0..10_000 {
+            self.turn();
+            if self.writer.is_idle() || self.writer.is_failed() {
+                return;
+            }
+            self.writer.wait().unwrap();
+            self.clock.advance_us(1000);
+        }
+        panic!("{context}: closing does not end");
+    }
+
+    /// Cuts the power, after a clean end or in the middle.
+    fn end(mut self, context: &str) -> Image {
+        if self.random.below(4) == 0 && !self.writer.is_failed() {
+            self.close(context);
+        }
+        self.counts.wraps += u64::from(self.writer.volume().table().head() > SLOT_COUNT);
+        self.counts.lives += 1;
+        self.disk.crash(self.random.below(u64::MAX >> 12))
+    }
+}
+
 fn life(
     image: &Image,
     model: &mut Model,
@@ -202,84 +319,25 @@ fn life(
     counts: &mut Counts,
     context: &str,
 ) -> Image {
-    let seed = random.below(1 << 40);
-    let sector_len = if random.below(2) == 0 { 512 } else { 4096 };
-    let disk = SimDisk::new(
-        image.clone(),
-        SimOptions {
-            seed,
-            sector_len,
-            ..SimOptions::default()
-        },
-    );
-    let clock = ManualClock::new(Now {
-        boot_us: 1_000_000,
-        utc_us: START_US,
-    });
-    let medium = Arc::new(SimMedium::new(disk.clone()));
-    let mut writer = ManualWriter::open_on(medium, None, options(&clock)).unwrap();
-    let mut producer = writer.producer();
-    for stream in 0..STREAM_COUNT {
-        producer
-            .add_stream(StreamId(stream), camera::setup("made up"))
-            .unwrap();
-        model.frames.entry(stream).or_default();
-    }
     let steps = 20 + random.below(400);
+    let mut life = Life::begin(image, model, random, counts);
     for step in 0..steps {
-        match random.below(10) {
-            0..=4 => (0..random.below(4)).for_each(|_| push(&mut producer, random, model)),
-            5 => clock.advance_us(random.below(80_000)),
-            6 if random.below(4) == 0 => writer.begin_commit(),
-            7 if with_faults && random.below(12) == 0 => {
-                let target = [FaultTarget::Write, FaultTarget::Flush][random.below(2) as usize];
-                disk.add_fault(FaultRule::next(target, Fault::Error(5)).after(random.below(3)));
-                counts.faults += 1;
-            }
-            _ => writer.wait().unwrap(),
+        life.step(with_faults);
+        if life.random.below(12) == 0 {
+            life.look(&format!("{context} step {step}"));
         }
-        writer.turn();
-        note(&mut writer, model);
-        if random.below(12) == 0 {
-            let unflushed = disk.unflushed_offsets();
-            let blocks: BTreeSet<_> = unflushed.iter().map(|at| at >> 16).collect();
-            counts.multiple += u64::from(blocks.len() > 1);
-            check(
-                &disk.crash(random.below(u64::MAX >> 12)),
-                model,
-                &format!("{context} step {step}"),
-            );
-            counts.states += 1;
-        }
-        if writer.is_failed() {
+        if life.writer.is_failed() {
             break;
         }
     }
-    if random.below(4) == 0 && !writer.is_failed() {
-        writer.begin_close();
-        for _ in 0..10_000 {
-            writer.turn();
-            note(&mut writer, model);
-            if writer.is_idle() || writer.is_failed() {
-                break;
-            }
-            writer.wait().unwrap();
-            clock.advance_us(1000);
-        }
-        assert!(
-            writer.is_idle() || writer.is_failed(),
-            "{context}: closing does not end"
-        );
-    }
-    counts.wraps += u64::from(writer.volume().table().head() > SLOT_COUNT);
-    disk.crash(random.below(u64::MAX >> 12))
+    life.end(context)
 }
 
 fn trial(seed: u64, with_faults: bool, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let mut model = Model::default();
     let mut image = fresh_image();
-    for number in 0..1 + random.below(5) {
+    for number in 0..=random.below(5) {
         let context = format!("seed {seed} life {number}");
         image = life(
             &image,
@@ -291,7 +349,6 @@ fn trial(seed: u64, with_faults: bool, counts: &mut Counts) {
         );
         check(&image, &model, &context);
         counts.states += 1;
-        counts.lives += 1;
         counts.lost += settle(&image, &mut model, &context);
     }
 }

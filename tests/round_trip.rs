@@ -1,4 +1,4 @@
-//! What is pushed is read back, byte for byte and in order, from a real file through io_uring.
+//! What is pushed is read back, byte for byte and in order, from a real file through `io_uring`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -334,7 +334,9 @@ fn a_reader_that_stands_still_does_not_hold_up_the_writer() {
 
     held.extend(lazy_frames);
     let mut judge = Judge::default();
-    held.iter().for_each(|recorded| judge.take(recorded));
+    for recorded in &held {
+        judge.take(recorded);
+    }
     assert!(
         judge.overwritten_count >= 1,
         "the ring went around ten times"
@@ -343,7 +345,9 @@ fn a_reader_that_stands_still_does_not_hold_up_the_writer() {
     drop(producer);
     writer.close().unwrap();
     let mut judge = Judge::default();
-    stopped_frames.for_each(|recorded| judge.take(&recorded));
+    for recorded in stopped_frames {
+        judge.take(&recorded);
+    }
     assert!(judge.overwritten_count >= 1);
 }
 
@@ -354,12 +358,14 @@ fn a_live_reader_that_falls_behind_is_told_what_it_missed() {
     let dir = volume(BLOCK_COUNT, BLOCK_LEN);
     let (writer, mut producer) = open(dir.path());
     let mut reader = Reader::open(writer.volume()).unwrap();
-    let mut frames = reader.read(live()).unwrap();
+    let frames = reader.read(live()).unwrap();
     push_up_to(&writer, &mut producer, 0, 3 * BLOCK_COUNT);
     drop(producer);
     writer.close().unwrap();
     let mut judge = Judge::default();
-    frames.by_ref().for_each(|recorded| judge.take(&recorded));
+    for recorded in frames {
+        judge.take(&recorded);
+    }
     assert!(judge.frame_count > 0 && judge.overwritten_count > 0);
 }
 

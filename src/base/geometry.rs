@@ -147,7 +147,9 @@ impl Geometry {
                 "alignment unit of {unit_len} bytes: must be a power of two from 4096 to 65536"
             )));
         }
-        if !(MIN_BLOCK_LEN..=MAX_BLOCK_LEN).contains(&block_len) || block_len % unit_len != 0 {
+        if !(MIN_BLOCK_LEN..=MAX_BLOCK_LEN).contains(&block_len)
+            || !block_len.is_multiple_of(unit_len)
+        {
             return Err(Error::invalid(format!(
                 "block size of {block_len} bytes: must be a multiple of {unit_len} from \
                  {MIN_BLOCK_LEN} (64 KiB) to {MAX_BLOCK_LEN} (64 MiB)"
@@ -167,7 +169,7 @@ impl Geometry {
         }
         let fits = u64::from(block_len)
             .checked_mul(slot_count)
-            .is_some_and(|len| len <= i64::MAX as u64 && slot_count <= u64::from(u32::MAX));
+            .is_some_and(|len| i64::try_from(len).is_ok() && u32::try_from(slot_count).is_ok());
         if !fits {
             return Err(Error::invalid(format!(
                 "{slot_count} blocks: more than 2^32 or 2^63 bytes"

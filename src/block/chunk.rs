@@ -156,20 +156,20 @@ fn word(low: u32, flags: u8) -> U32 {
 }
 
 fn escape(kind: u32, flags: u8, value: i64) -> RawEntry {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    // The value takes the place of the two deltas, low half first.
     RawEntry {
         word: word(kind, flags & TRACK | ESCAPE),
-        time_delta: I32::from_bytes([a, b, c, d]),
-        clock_delta: I32::from_bytes([e, f, g, h]),
+        time_delta: (value as i32).into(),
+        clock_delta: ((value >> 32) as i32).into(),
         crc: 0.into(),
     }
 }
 
 impl RawEntry {
+    /// The full value of an escape.
     fn value(&self) -> i64 {
-        let [a, b, c, d] = self.time_delta.to_bytes();
-        let [e, f, g, h] = self.clock_delta.to_bytes();
-        i64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let low = self.time_delta.get().cast_unsigned();
+        i64::from(self.clock_delta.get()) << 32 | i64::from(low)
     }
 }
 

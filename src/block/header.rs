@@ -434,7 +434,7 @@ mod tests {
         refused("sequence of another slot", &|h| h.sequence = 6.into());
         refused("block length 0", &|h| h.block_len = 0.into());
         refused("slot count that overflows", &|h| {
-            h.slot_count = u64::MAX.into()
+            h.slot_count = u64::MAX.into();
         });
         refused("unknown incompatible feature", &|h| h.incompat = 1.into());
         refused("later version", &|h| h.version = 2.into());

@@ -96,6 +96,17 @@ struct RawEntry {
     reserved: [u8; 8],
 }
 
+impl RawRun {
+    fn id(&self) -> BlockId {
+        BlockId {
+            volume: VolumeId(self.volume),
+            slot: self.slot.get(),
+            sequence: self.sequence.get(),
+            nonce: Nonce(self.nonce),
+        }
+    }
+}
+
 const HAS_RECORDS: u16 = 1;
 
 const _: () = {
@@ -181,6 +192,20 @@ impl RunHeader {
         Ok(header_len(count))
     }
 
+    /// Which block the header at the beginning of `bytes` claims to belong to; not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMagic`](DecodeError::NoMagic) or [`Range`](DecodeError::Range).
+    pub fn claimed_id(bytes: &[u8]) -> Result<BlockId, DecodeError> {
+        let (raw, _) =
+            RawRun::ref_from_prefix(bytes).map_err(|_| DecodeError::Range("run header length"))?;
+        if raw.magic != MAGIC {
+            return Err(DecodeError::NoMagic);
+        }
+        Ok(raw.id())
+    }
+
     /// Reads the header at `offset` of block `id`; `bytes` begin there.
     ///
     /// # Errors
@@ -202,12 +227,7 @@ impl RunHeader {
         if raw.crc.get() != crc32c(bytes.get(SUMMED_FROM..).unwrap_or_default()) {
             return Err(DecodeError::Checksum);
         }
-        let found = BlockId {
-            volume: VolumeId(raw.volume),
-            slot: raw.slot.get(),
-            sequence: raw.sequence.get(),
-            nonce: Nonce(raw.nonce),
-        };
+        let found = raw.id();
         if found != *id || raw.offset.get() != offset {
             return Err(DecodeError::Foreign);
         }

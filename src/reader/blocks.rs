@@ -12,7 +12,7 @@ use crate::io::{Completion, Device, Op, Request};
 use crate::table::{RowState, TableRow};
 use crate::volume::fetch::Fetcher;
 use crate::volume::void::Verdict;
-use crate::volume::{Volume, head, index, load};
+use crate::volume::{Volume, index, load, walk};
 
 /// How many reads of one block are under way at a time.
 const READS_IN_FLIGHT: usize = 4;
@@ -99,20 +99,25 @@ impl Blocks<'_> {
     fn find_index(&mut self, row: &TableRow, wanted: Option<&[StreamId]>) -> Result<BlockIndex> {
         let geometry = self.volume.geometry();
         let id = self.id(row)?;
+        // The list first, then the row: a block that is sealed meanwhile leaves the list behind that.
+        let live: Vec<_> = self
+            .volume
+            .live()
+            .runs()
+            .filter(|run| run.id == id)
+            .collect();
+        let now = self.volume.table().block(row.sequence);
+        let state = now.map_or(row.state, |now| now.state);
         let mut fetch = Fetcher::new(&mut *self.device);
         let (limit, verdict) = (self.limit, &self.verdict);
         let counts = |run: &RunHeader| run.position() <= limit && verdict.counts(run.position());
-        let sections = match row.state {
+        let sections = match state {
             RowState::Sealed => {
                 index::sections_of_block(&mut fetch, &geometry, &id, wanted, counts)?
             }
             RowState::Open => {
-                let runs = self
-                    .volume
-                    .live()
-                    .runs()
-                    .filter(|run| run.id == id && counts(run));
-                let runs: Vec<_> = runs.map(|run| only(&run, wanted)).collect();
+                let runs = live.iter().filter(|run| counts(run));
+                let runs: Vec<_> = runs.map(|run| only(run, wanted)).collect();
                 index::sections_of_runs(&mut fetch, &geometry, runs.iter())
             }
             _ => index::walked_sections(&mut fetch, &geometry, &id, wanted, counts)?,
@@ -120,19 +125,14 @@ impl Blocks<'_> {
         Ok(BlockIndex { id, sections })
     }
 
-    /// The identity of the block of `row`, from its header.
+    /// The identity of the block of `row`.
     pub(super) fn id(&mut self, row: &TableRow) -> Result<BlockId> {
         let located = self.volume.located();
         let slot = located.geometry.slot_of(row.sequence);
         let mut fetch = Fetcher::new(&mut *self.device);
-        let header = head::header_in_slot(&mut fetch, &located, slot);
-        let header = header.ok_or_else(|| {
-            Error::damaged(format!("the header of block {} is lost", row.sequence))
-        })?;
-        if header.id.sequence != row.sequence || load::row_nonce(&header.id) != row.nonce {
-            return Err(overwritten(row));
-        }
-        Ok(header.id)
+        let id = walk::id_of_block(&mut fetch, &located, slot, row.sequence)?;
+        id.filter(|id| load::row_nonce(id) == row.nonce)
+            .ok_or_else(|| overwritten(row))
     }
 
     /// The bytes of a chunk, and the identity of its block.

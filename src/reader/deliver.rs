@@ -156,7 +156,7 @@ impl Deliverer {
         match Record::decode(payload) {
             Ok(Record::Setup(setup)) => self.set_up(place.stream, place.sequence, setup, out),
             Ok(Record::Gap(record)) if !is_before => {
-                out.push_back(place.with(Item::Gap(record.gap)))
+                out.push_back(place.with(Item::Gap(record.gap)));
             }
             Ok(Record::Gap(_)) => {}
             Err(e) => tracing::warn!(stream = %place.stream, "a record is skipped: {e}"),

@@ -175,9 +175,12 @@ impl Job<'_> {
             .next()
             .and_then(|next| next.run().map(|run| run.id.sequence));
         let rows = self.blocks.volume.blocks_in(range);
-        self.find_starts(&rows, &range)?;
+        self.find_starts(&rows, &range, until);
         let first = self.starts.values().map(|start| start.sequence).min();
-        let last = rows.last().map_or(0, |row| row.sequence);
+        let last = match until {
+            Until::Now => rows.last().map_or(0, |row| row.sequence),
+            Until::Committed | Until::Written => Sequence::MAX,
+        };
         let stored: Vec<_> = first.map_or_else(Vec::new, |first| {
             let all = self.blocks.volume.table().blocks();
             let is_live = |sequence| live_from.is_some_and(|from| sequence >= from);
@@ -193,7 +196,7 @@ impl Job<'_> {
         self.live(live, until)
     }
 
-    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange) -> Result<()> {
+    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange, until: Until) {
         let streams = match self.wanted() {
             Some(streams) => streams,
             None => self
@@ -205,11 +208,25 @@ impl Job<'_> {
                 .collect(),
         };
         for stream in streams {
-            if let Some(start) = start_of(&mut self.blocks, rows, stream, range)? {
+            let start = start_of(&mut self.blocks, rows, stream, range);
+            if let Some(start) = start.or_else(|| self.start_without_frames(stream, until)) {
                 self.starts.insert(stream, start);
             }
         }
-        Ok(())
+    }
+
+    /// Where a stream begins that has nothing in the range yet. Read live, it begins at the key
+    /// frame that the next frames need: as if what is newest were asked for.
+    fn start_without_frames(&mut self, stream: StreamId, until: Until) -> Option<StartAt> {
+        if until == Until::Now {
+            return Some(StartAt::NOWHERE);
+        }
+        let volume = self.blocks.volume;
+        let known = volume.stream(stream)?;
+        let row = volume.table().block(known.last_sequence)?;
+        let time = known.last_time?;
+        let range = TimeRange::new(time, time);
+        start_of(&mut self.blocks, &[row], stream, &range)
     }
 
     /// A stored block.
@@ -261,14 +278,14 @@ impl Job<'_> {
             .iter()
             .take_while(|chunk| !is_first(chunk))
             .count() as u32;
-        let setups = section
+        let mut setups = section
             .records
             .iter()
             .filter_map(|(at, record)| match record {
                 Record::Setup(setup) if *at < number || *at == 0 => Some(setup),
                 _ => None,
             });
-        if let Some(setup) = setups.last() {
+        if let Some(setup) = setups.next_back() {
             self.deliverer
                 .set_up(section.stream, sequence, setup.clone(), &mut self.out);
         }
@@ -339,10 +356,13 @@ impl Job<'_> {
             ErrorKind::Overwritten => GapCause::Overwritten,
             _ => GapCause::Damaged,
         };
-        let streams: Vec<_> = match self.wanted() {
-            Some(streams) => streams,
-            None => self.starts.keys().copied().collect(),
-        };
+        let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
+            let begun = self
+                .starts
+                .iter()
+                .filter(|(_, start)| start.sequence <= row.sequence);
+            begun.map(|(stream, _)| *stream).collect()
+        });
         for stream in streams {
             self.deliverer
                 .lost(stream, row.sequence, row.times, cause, &mut self.out);

@@ -139,10 +139,6 @@ impl Outlet {
         }
     }
 
-    pub(super) fn take_hook(&mut self) -> Option<AfterRead> {
-        self.after_read.take()
-    }
-
     pub(super) fn note_missing(&mut self, sequence: u64) {
         tracing::debug!(sequence, "a block that was asked for is not in the ring");
         self.shared.missing_count.fetch_add(1, Ordering::Relaxed);

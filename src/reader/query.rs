@@ -19,8 +19,8 @@ pub enum Until {
 /// Which blocks to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// What was recorded in a range of time: from the newest key frame at or before its start, so
-    /// that everything in it can be decoded, to the last frame that lies in it.
+    /// What was recorded in a range of time: from the key frame that the first frame in it needs,
+    /// so that everything in it can be decoded, to the last frame that lies in it.
     Time(TimeRange),
     /// Whole blocks, in this order.
     #[doc(alias = "pullBlocksCall")]

@@ -1,7 +1,6 @@
 //! Where to begin: the newest key frame at or before a time.
 
 use super::blocks::Blocks;
-use crate::base::error::Result;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::TimeRange;
 use crate::block::{ChunkEntry, ChunkView, DecodeStart};
@@ -16,18 +15,39 @@ pub(super) struct StartAt {
     pub(super) frame: u16,
 }
 
+impl StartAt {
+    /// Behind everything.
+    pub(super) const NOWHERE: Self = Self {
+        sequence: Sequence::MAX,
+        offset: u32::MAX,
+        frame: 0,
+    };
+}
+
+impl From<DecodeStart> for StartAt {
+    fn from(start: DecodeStart) -> Self {
+        let DecodeStart {
+            sequence,
+            offset,
+            frame,
+            ..
+        } = start;
+        Self {
+            sequence,
+            offset,
+            frame,
+        }
+    }
+}
+
 /// Where `stream` begins for `range`, looking at `rows`, the blocks that overlap it; none where
-/// no block holds it.
-///
-/// # Errors
-///
-/// As reading a block's index. A block that cannot be read is stepped over.
+/// no block holds it. A block that cannot be read is stepped over.
 pub(super) fn start_of(
     blocks: &mut Blocks<'_>,
     rows: &[TableRow],
     stream: StreamId,
     range: &TimeRange,
-) -> Result<Option<StartAt>> {
+) -> Option<StartAt> {
     for row in rows {
         let Ok(index) = blocks.index(row, Some(&[stream])) else {
             continue;
@@ -50,9 +70,9 @@ pub(super) fn start_of(
         let Some(chunk) = chunks.find(|chunk| chunk.times.end >= range.start).copied() else {
             continue;
         };
-        return Ok(Some(start_in(blocks, row, stream, &chunk, range)));
+        return Some(start_in(blocks, row, stream, &chunk, range));
     }
-    Ok(None)
+    None
 }
 
 /// Where to begin so that the frames of `chunk` from `range.start` on can be decoded.
@@ -75,19 +95,7 @@ fn start_in(
     }
     // A key frame in a block that is gone cannot help: delivery begins at the next one.
     let start = chunk.start.filter(|start| blocks.holds_key(stream, start));
-    start.map_or(
-        own,
-        |DecodeStart {
-             sequence,
-             offset,
-             frame,
-             ..
-         }| StartAt {
-            sequence,
-            offset,
-            frame,
-        },
-    )
+    start.map_or(own, StartAt::from)
 }
 
 /// The newest key frame in `chunk` that is not behind the start of `range`.
@@ -101,7 +109,8 @@ fn newest_key(
     let (bytes, id) = blocks.chunk(row, chunk).ok()?;
     let view = ChunkView::decode(&bytes, id.tag(), stream, chunk.offset).ok()?;
     let frames = view.frames.iter().enumerate();
-    let keys = frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
-    keys.last()
+    let mut keys =
+        frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
+    keys.next_back()
         .and_then(|(number, _)| u16::try_from(number).ok())
 }

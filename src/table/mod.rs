@@ -38,21 +38,6 @@ pub struct TableWriter {
 }
 
 impl BlockTable {
-    /// An empty table, and the handle that fills it.
-    pub fn new(slot_count: u64) -> TableWriter {
-        let rows = (0..slot_count).map(|_| Row::default()).collect();
-        let table = Self {
-            rows,
-            head: AtomicU64::new(0),
-            max_skew_us: AtomicU64::new(0),
-            kept: Mutex::default(),
-        };
-        TableWriter {
-            table: Arc::new(table),
-            version: 0,
-        }
-    }
-
     /// Slots whose blocks count although the window has left them.
     fn kept(&self) -> Vec<u64> {
         self.kept
@@ -94,6 +79,20 @@ impl BlockTable {
 }
 
 impl TableWriter {
+    /// An empty table of `slot_count` rows.
+    pub fn new(slot_count: u64) -> Self {
+        let table = BlockTable {
+            rows: (0..slot_count).map(|_| Row::default()).collect(),
+            head: AtomicU64::new(0),
+            max_skew_us: AtomicU64::new(0),
+            kept: Mutex::default(),
+        };
+        Self {
+            table: Arc::new(table),
+            version: 0,
+        }
+    }
+
     /// The table, to share.
     pub fn table(&self) -> &Arc<BlockTable> {
         &self.table

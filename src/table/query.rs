@@ -143,7 +143,7 @@ mod tests {
     /// [100n, 100n + 90], and its times are `shift` away from that.
     fn table(head: u64, empty: &[u64], shift: impl Fn(u64) -> i64) -> TableWriter {
         let geometry = Geometry::new(1 << 20, 16, 4096).unwrap();
-        let mut writer = BlockTable::new(16);
+        let mut writer = TableWriter::new(16);
         for sequence in 1..=head {
             let from = 100 * sequence.cast_signed();
             let by = shift(sequence);
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(near(0, 1), [25, 26], "before all: the oldest");
         assert_eq!(near(i64::MAX, 2), [38, 39, 40], "after all: the newest");
         assert!(
-            BlockTable::new(16)
+            TableWriter::new(16)
                 .table()
                 .blocks_near(Timestamp(0), 3)
                 .is_empty()

@@ -77,7 +77,7 @@ impl Default for TableRow {
 }
 
 /// How many words a row has besides its version.
-pub const ROW_WORDS: usize = 7;
+pub(super) const ROW_WORDS: usize = 7;
 
 impl TableRow {
     /// The row as words, which is also how the cache file keeps it.
@@ -146,7 +146,7 @@ impl Row {
     pub(crate) fn read(&self) -> TableRow {
         loop {
             let before = self.version.load(Ordering::Acquire);
-            if before % 2 == 0 {
+            if before.is_multiple_of(2) {
                 let words = std::array::from_fn(|i| {
                     self.words
                         .get(i)

@@ -174,7 +174,7 @@ fn prepare_directory(dir: &Path, replace: bool) -> Result<bool> {
     }
     let entries = std::fs::read_dir(dir).map_err(at)?;
     let names: Vec<_> = entries
-        .filter_map(|entry| entry.ok())
+        .filter_map(std::result::Result::ok)
         .map(|e| e.file_name())
         .collect();
     if names.is_empty() {

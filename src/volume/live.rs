@@ -33,6 +33,10 @@ pub fn live_runs() -> (LiveAppender, LiveCursor) {
 
 impl LiveAppender {
     /// Publishes `run` to everyone who holds a cursor.
+    ///
+    /// # Panics
+    ///
+    /// If there were two appenders, which this type does not allow.
     pub fn append(&mut self, run: Arc<RunHeader>) {
         let node = Arc::new(Node {
             run: Some(run),

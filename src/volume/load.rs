@@ -15,6 +15,7 @@ use super::registry::Registry;
 use super::tablefile;
 use super::timeline::Timeline;
 use super::void::Verdict;
+use super::walk;
 use crate::base::error::Result;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::sync::Arc;
@@ -24,7 +25,7 @@ use crate::block::{
     BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
 };
 use crate::io::Device;
-use crate::table::{BlockTable, RowState, TableRow, TableWriter};
+use crate::table::{RowState, TableRow, TableWriter};
 
 /// A volume in memory.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         verdict: recovered.verdict(),
         head: head.sequence,
         fresh_from: recovered.first_walked.max(1),
-        table: BlockTable::new(located.geometry.slot_count()),
+        table: TableWriter::new(located.geometry.slot_count()),
         reread: Vec::new(),
     };
     loader.fill_rows(&stored)?;
@@ -111,13 +112,13 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
                 None => missing.push((sequence, slot)),
             }
         }
-        let headers = self.read_headers(&missing)?;
-        let rows = self.read_rows(&missing, &headers)?;
-        for (((sequence, slot), row), header) in missing.iter().zip(rows).zip(&headers) {
+        let ids = self.read_ids(&missing)?;
+        let rows = self.read_rows(&missing, &ids)?;
+        for (((sequence, slot), row), id) in missing.iter().zip(rows).zip(&ids) {
             // The row of a kept slot names the block that is really there, 0 where it is unknown,
             // so that void ranges which touch it stay on record.
-            let sequence = match header {
-                Some(header) => &header.id.sequence,
+            let sequence = match id {
+                Some(id) => &id.sequence,
                 None if self.verdict.keeps(*slot) => &0,
                 None => sequence,
             };
@@ -138,35 +139,39 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         Ok(())
     }
 
-    /// The headers of the wanted slots, where they hold the wanted blocks or are kept.
-    fn read_headers(&mut self, wanted: &[(Sequence, u64)]) -> Result<Vec<Option<BlockHeader>>> {
+    /// The identities of the wanted blocks, or of whatever the slots hold where they are kept.
+    fn read_ids(&mut self, wanted: &[(Sequence, u64)]) -> Result<Vec<Option<BlockId>>> {
         let geometry = self.located.geometry;
         let offsets: Vec<_> = wanted
             .iter()
             .map(|(_, s)| geometry.offset_of_slot(*s))
             .collect();
         let mut headers = vec![None; wanted.len()];
-        let (located, verdict) = (&self.located, &self.verdict);
+        let located = &self.located;
         self.fetch.read_pages(&offsets, PAGE_LEN, |number, page| {
-            let Some((sequence, slot)) = wanted.get(number) else {
-                return;
-            };
+            let slot = wanted.get(number).map_or(0, |(_, slot)| *slot);
             let header = page.ok().and_then(|page| BlockHeader::decode(&page).ok());
-            let header = header.filter(|header| head::belongs(header, located, *slot));
-            let right = |h: &BlockHeader| {
-                h.id.sequence == *sequence || verdict.keeps(*slot) && h.id.sequence != 0
-            };
+            let header = header.filter(|header| head::belongs(header, located, slot));
             if let Some(place) = headers.get_mut(number) {
-                *place = header.filter(right);
+                *place = header.map(|header| header.id);
             }
         })?;
-        Ok(headers)
+        let ids = wanted.iter().zip(headers).map(|((sequence, slot), id)| {
+            let Some(id) = id else {
+                // Damaged: its runs say which block it is.
+                let id = walk::id_of_block(self.fetch, &self.located, *slot, *sequence);
+                return id.ok().flatten();
+            };
+            let is_kept = self.verdict.keeps(*slot) && id.sequence != 0;
+            (id.sequence == *sequence || is_kept).then_some(id)
+        });
+        Ok(ids.collect())
     }
 
     fn read_rows(
         &mut self,
         wanted: &[(Sequence, u64)],
-        headers: &[Option<BlockHeader>],
+        ids: &[Option<BlockId>],
     ) -> Result<Vec<Option<TableRow>>> {
         let geometry = self.located.geometry;
         let offsets: Vec<_> = wanted
@@ -177,12 +182,12 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         let mut unsealed = Vec::new();
         let verdict = &self.verdict;
         self.fetch.read_pages(&offsets, PAGE_LEN, |number, page| {
-            let Some(Some(header)) = headers.get(number) else {
+            let Some(Some(id)) = ids.get(number) else {
                 return;
             };
             let trailer = page
                 .ok()
-                .and_then(|page| BlockTrailer::decode(&page, &header.id, &geometry).ok());
+                .and_then(|page| BlockTrailer::decode(&page, id, &geometry).ok());
             // A trailer beyond the decided end proves nothing: its runs are counted instead.
             match trailer.filter(|trailer| verdict.counts(trailer.last_position())) {
                 Some(trailer) => {
@@ -190,7 +195,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
                         *place = Some(sealed_row(&trailer));
                     }
                 }
-                None => unsealed.push((number, header.id)),
+                None => unsealed.push((number, *id)),
             }
         })?;
         for (number, id) in unsealed {
@@ -264,15 +269,16 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
     fn sections(&mut self, row: &TableRow) -> Result<Vec<StreamSection>> {
         let geometry = self.located.geometry;
         let slot = geometry.slot_of(row.sequence);
-        let Some(header) = head::header_in_slot(self.fetch, &self.located, slot) else {
+        let id = walk::id_of_block(self.fetch, &self.located, slot, row.sequence)?;
+        let Some(id) = id else {
             return Ok(Vec::new());
         };
         let (fetch, verdict) = (&mut *self.fetch, &self.verdict);
         let counts = |run: &RunHeader| verdict.counts(run.position());
         if row.state == RowState::Sealed {
-            return index::sections_of_block(fetch, &geometry, &header.id, None, counts);
+            return index::sections_of_block(fetch, &geometry, &id, None, counts);
         }
-        index::walked_sections(fetch, &geometry, &header.id, None, counts)
+        index::walked_sections(fetch, &geometry, &id, None, counts)
     }
 }
 

@@ -31,6 +31,7 @@ use std::sync::Mutex;
 pub use self::create::{CreateOptions, VolumeSize};
 pub use self::registry::StreamInfo;
 pub use self::timeline::Stretch;
+pub use self::verify::{Damage, DamagedPart, VerifyOptions, VerifyReport};
 
 use self::fetch::Fetcher;
 use self::live::{LiveAppender, LiveCursor, live_runs};
@@ -145,13 +146,16 @@ impl Volume {
             fetch.flush()?;
         }
         let loaded = load(&mut fetch, dir)?;
-        let mut verdict = loaded.recovered.verdict();
         if is_being_written {
-            // The writer decides what lies behind its watermark.
-            verdict.end = loaded.recovered.mark;
-            verdict.voids.clone_from(&loaded.recovered.voids);
+            // The newest commit is not on record yet: a run tells of those before it. What was found
+            // whole is durable once a flush that began after it was found has returned.
+            fetch.flush()?;
         }
-        Ok(Self::with(medium, dir, loaded, verdict).0)
+        let verdict = loaded.recovered.verdict();
+        let end = loaded.recovered.end;
+        let (volume, mut feed) = Self::with(medium, dir, loaded, verdict);
+        feed.durable.set(end);
+        Ok(volume)
     }
 
     /// The volume that `loaded` describes, and the handles that change it.
@@ -161,8 +165,8 @@ impl Volume {
         loaded: Loaded,
         verdict: Verdict,
     ) -> (Self, VolumeFeed) {
-        let durable = Watermark::new(loaded.recovered.mark);
-        let completed = Watermark::new(loaded.recovered.end);
+        let durable = WatermarkWriter::new(loaded.recovered.mark);
+        let completed = WatermarkWriter::new(loaded.recovered.end);
         let (appender, cursor) = live_runs();
         let Loaded {
             located,

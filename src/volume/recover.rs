@@ -12,7 +12,7 @@ use super::walk;
 use crate::base::error::Result;
 use crate::base::geometry::{Nonce, Position, Sequence};
 use crate::block::header::{SlotRange, VoidRange};
-use crate::block::{BlockHeader, BlockTrailer, PAGE_LEN, RunHeader};
+use crate::block::{BlockHeader, BlockId, BlockTrailer, PAGE_LEN, RunHeader};
 use crate::io::Device;
 
 /// What recovery concludes.
@@ -68,6 +68,54 @@ struct Mark {
     nonce: Nonce,
 }
 
+/// What was found in the blocks that the last life may have ended in.
+#[derive(Default)]
+struct Walked {
+    runs: Vec<RunHeader>,
+    /// Runs whose header is whole, and whose chunks are not.
+    torn: Vec<Position>,
+    /// The last runs that trailers list.
+    listed: Vec<Position>,
+    /// Some block cannot be read.
+    is_unreadable: bool,
+}
+
+impl Walked {
+    fn add<D: Device + ?Sized>(
+        &mut self,
+        fetch: &mut Fetcher<'_, D>,
+        located: &Located,
+        id: &BlockId,
+    ) {
+        let Ok(block) = walk::read_block(fetch, &located.geometry, id.slot) else {
+            self.is_unreadable = true;
+            return;
+        };
+        let page = block
+            .len()
+            .checked_sub(PAGE_LEN)
+            .and_then(|at| block.get(at..));
+        let trailer = page.and_then(|page| BlockTrailer::decode(page, id, &located.geometry).ok());
+        self.listed
+            .extend(trailer.map(|trailer| trailer.last_position()));
+        for run in walk::runs_in(&block, id, &located.geometry) {
+            if !walk::run_is_whole(&block, &run) {
+                self.torn.push(run.position());
+            }
+            self.runs.push(run);
+        }
+    }
+
+    /// Whether anything behind `end` would be believed once the next life has begun: a run
+    /// header, of a torn run too, an index that lists a run there, or what cannot be read now and
+    /// may be read later.
+    fn hides_behind(&self, end: Position) -> bool {
+        self.is_unreadable
+            || self.listed.iter().any(|last| *last > end)
+            || self.runs.iter().any(|run| run.position() > end)
+    }
+}
+
 /// Finds out what counts on a device whose head is `head`.
 ///
 /// # Errors
@@ -87,75 +135,53 @@ pub fn recover<D: Device + ?Sized>(
         return Ok(nothing());
     };
     let headers = headers_from(fetch, located, newest);
-    let newest_mark = |headers: &[BlockHeader], runs: &[RunHeader]| {
-        let headers = headers.iter().map(|h| Mark {
-            position: h.mark,
-            nonce: h.id.nonce,
-        });
-        let runs = runs.iter().map(|r| Mark {
-            position: r.mark,
-            nonce: r.id.nonce,
-        });
-        headers.chain(runs).max_by_key(|mark| mark.position)
-    };
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
-    let mut runs = Vec::new();
-    let mut torn = Vec::new();
-    let mut trailers = Vec::new();
-    let mut is_unreadable = false;
+    let mut walked = Walked::default();
     for header in headers.iter().filter(|header| header.id.sequence >= start) {
-        let slot = header.id.slot;
-        let Ok(block) = walk::read_block(fetch, &located.geometry, slot) else {
-            // What it holds now counts as void: it must not come back when it can be read again.
-            is_unreadable = true;
-            continue;
-        };
-        let trailer = block
-            .len()
-            .checked_sub(PAGE_LEN)
-            .and_then(|at| block.get(at..));
-        trailers.extend(
-            trailer.and_then(|page| BlockTrailer::decode(page, &header.id, &located.geometry).ok()),
-        );
-        for run in walk::runs_in(&block, &header.id, &located.geometry) {
-            if !walk::run_is_whole(&block, &run) {
-                torn.push(run.position());
-            }
-            runs.push(run);
-        }
+        walked.add(fetch, located, &header.id);
     }
     let voids: Vec<_> = union(headers.iter().flat_map(|header| &header.voids));
     // Marks are compared before voids are obeyed: the run of a void range carries an older mark
     // than the header that declares it.
-    let mark = newest_mark(&headers, &runs);
-    let mark = mark.unwrap_or(Mark {
+    let own = Mark {
         position: newest.mark,
         nonce: newest.id.nonce,
-    });
-    runs.retain(|run| !voids.iter().any(|void| void.contains(run.position())));
+    };
+    let mark = newest_mark(&headers, &walked.runs).unwrap_or(own);
+    walked
+        .runs
+        .retain(|run| !voids.iter().any(|void| void.contains(run.position())));
     // Up to the watermark a damaged frame spoils itself and nothing else; beyond it a run that is
     // not whole was never finished.
-    let is_whole = |run: &&RunHeader| !torn.contains(&run.position());
-    let end = life_end(&mark, runs.iter().filter(is_whole));
-    // Any run header there, of a torn run too, and any index that lists a run there would be
-    // believed once the next life has begun.
-    let behind = |run: &RunHeader| run.position() > end;
-    let listed = trailers.iter().any(|trailer| trailer.last_position() > end);
-    let hides = is_unreadable || listed || runs.iter().any(behind);
+    let is_whole = |run: &&RunHeader| !walked.torn.contains(&run.position());
+    let end = life_end(&mark, walked.runs.iter().filter(is_whole));
     Ok(Recovered {
         head: head.sequence,
         life: newest.life,
         mark: mark.position,
         end,
-        void_from: hides.then(|| end.next()),
+        void_from: walked.hides_behind(end).then(|| end.next()),
         compat: (newest.compat, newest.read_only_compat),
         is_writable: newest.is_writable(),
-        is_damaged: is_damaged(&mark, &runs),
+        is_damaged: is_damaged(&mark, &walked.runs),
         voids,
         bad: newest.bad.clone(),
         pins: newest.pins.clone(),
         first_walked: start,
     })
+}
+
+/// The newest watermark among headers and runs.
+fn newest_mark(headers: &[BlockHeader], runs: &[RunHeader]) -> Option<Mark> {
+    let headers = headers.iter().map(|h| Mark {
+        position: h.mark,
+        nonce: h.id.nonce,
+    });
+    let runs = runs.iter().map(|r| Mark {
+        position: r.mark,
+        nonce: r.id.nonce,
+    });
+    headers.chain(runs).max_by_key(|mark| mark.position)
 }
 
 fn nothing() -> Recovered {

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::fetch::Fetcher;
-use crate::base::error::Result;
-use crate::base::geometry::Geometry;
+use super::head;
+use super::locate::Located;
+use crate::base::error::{Error, Result};
+use crate::base::geometry::{Geometry, Sequence};
 use crate::block::run::{self, MAX_RUN_CHUNKS, RunHeader};
 use crate::block::{BlockId, ChunkView, PAGE_LEN, part};
 use crate::io::Device;
@@ -29,6 +31,48 @@ pub fn runs_in(block: &[u8], id: &BlockId, geometry: &Geometry) -> Vec<RunHeader
         }
     }
     runs
+}
+
+/// The identity of block `sequence` in `slot`, out of the first of its runs that is found in its
+/// bytes: for a block whose header is lost.
+pub fn claimed_id(
+    block: &[u8],
+    located: &Located,
+    slot: u64,
+    sequence: Sequence,
+) -> Option<BlockId> {
+    let geometry = &located.geometry;
+    let unit = geometry.unit_len() as usize;
+    let mut places = (PAGE_LEN.next_multiple_of(unit)..block.len()).step_by(unit);
+    places.find_map(|at| {
+        let bytes = block.get(at..)?;
+        let id = RunHeader::claimed_id(bytes).ok()?;
+        let is_own = id.volume == located.volume && id.slot == slot && id.sequence == sequence;
+        let run = RunHeader::decode(bytes, &id, geometry, at as u32);
+        run.ok().filter(|_| is_own).map(|run| run.id)
+    })
+}
+
+/// The identity of block `sequence` in `slot`: from its header or, where that is damaged, from one
+/// of its runs, which carry it too. None where the slot holds another block.
+///
+/// # Errors
+///
+/// [`Damaged`](crate::ErrorKind::Damaged) when neither header nor run is left,
+/// [`Io`](crate::ErrorKind::Io).
+pub fn id_of_block<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    located: &Located,
+    slot: u64,
+    sequence: Sequence,
+) -> Result<Option<BlockId>> {
+    if let Some(header) = head::header_in_slot(fetch, located, slot) {
+        return Ok(Some(header.id).filter(|id| id.sequence == sequence));
+    }
+    let block = read_block(fetch, &located.geometry, slot)?;
+    let id = claimed_id(&block, located, slot, sequence);
+    let lost = || Error::damaged(format!("the header of block {sequence} is lost"));
+    id.map(Some).ok_or_else(lost)
 }
 
 /// Whether every chunk and frame of `run` passes its checks; `block` are the bytes of its block.

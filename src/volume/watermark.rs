@@ -22,19 +22,6 @@ pub struct WatermarkWriter {
 }
 
 impl Watermark {
-    /// A watermark at `position`, and the handle that moves it.
-    pub fn new(position: Position) -> WatermarkWriter {
-        let mark = Self {
-            version: AtomicU64::new(0),
-            sequence: AtomicU64::new(position.sequence),
-            run: AtomicU64::new(position.run),
-        };
-        WatermarkWriter {
-            mark: Arc::new(mark),
-            version: 0,
-        }
-    }
-
     /// Where it stands.
     pub fn get(&self) -> Position {
         loop {
@@ -44,7 +31,7 @@ impl Watermark {
             let run = self.run.load(Ordering::Relaxed);
             // Acquire: pairs with the Release fence in `set`.
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.version.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
                 return Position { sequence, run };
             }
             yield_now();
@@ -53,6 +40,19 @@ impl Watermark {
 }
 
 impl WatermarkWriter {
+    /// A watermark at `position`.
+    pub fn new(position: Position) -> Self {
+        let mark = Watermark {
+            version: AtomicU64::new(0),
+            sequence: AtomicU64::new(position.sequence),
+            run: AtomicU64::new(position.run),
+        };
+        Self {
+            mark: Arc::new(mark),
+            version: 0,
+        }
+    }
+
     /// The watermark, to share.
     pub fn mark(&self) -> &Arc<Watermark> {
         &self.mark

@@ -11,7 +11,7 @@ use crate::base::geometry::{Geometry, Position, Sequence};
 use crate::base::time::{Now, TimeRange, Timestamp, US_PER_S};
 use crate::block::chunk::ChunkSummary;
 use crate::block::header::VoidRange;
-use crate::block::index::{INDEX_PAGE_LEN, IndexBuilder, MAX_INDEX_PAGES};
+use crate::block::index::{Fence, INDEX_PAGE_LEN, IndexBuilder, MAX_INDEX_PAGES};
 use crate::block::pack::RunPlace;
 use crate::block::trailer::BlockSpan;
 use crate::block::{BlockHeader, BlockId, BlockTrailer, ChunkEntry, PAGE_LEN, RunHeader};
@@ -162,6 +162,32 @@ impl OpenBlock {
         self.run_span = Some(union(self.run_span, chunk));
     }
 
+    /// What the trailer says once the index of `index_len` bytes stands behind the runs.
+    fn trailer(&self, index_len: u32, fences: Vec<Fence>) -> BlockTrailer {
+        let at = TimeRange {
+            start: self.last_arrival,
+            end: self.last_arrival,
+        };
+        BlockTrailer {
+            id: self.id,
+            first_run: self.first_run,
+            last_run: self.last_run,
+            runs_end: self.position,
+            index_offset: self.position,
+            index_len,
+            stream_count: self.index.stream_count(),
+            chunk_count: self.index.chunk_count(),
+            frame_count: self.frame_count,
+            utc_offset_us: self.utc_offset_us,
+            span: self.span.unwrap_or(BlockSpan {
+                arrivals: at,
+                times: at,
+                skew_us: 0,
+            }),
+            fences,
+        }
+    }
+
     /// The run is packed; returns what it adds to the block's row.
     pub(super) fn end_run(&mut self, header: &RunHeader) -> TableRow {
         self.position = header.end();
@@ -178,6 +204,12 @@ impl OpenBlock {
         // What rows are searched by never goes back, whatever the clocks do.
         span.arrivals.start = span.arrivals.start.max(self.last_arrival);
         span.arrivals.end = span.arrivals.end.max(span.arrivals.start);
+        // So a frame that waited while later ones of other streams went into the block before lies
+        // further from them than from its own arrival.
+        let early_us = span.arrivals.start.us_since(span.times.start);
+        let late_us = span.times.end.us_since(span.arrivals.end);
+        let outside_us = early_us.max(late_us).max(0).unsigned_abs();
+        span.skew_us = span.skew_us.max(outside_us);
         self.last_arrival = span.arrivals.end;
         self.span = Some(union(self.span, span));
         TableRow {
@@ -369,7 +401,7 @@ impl Core {
             return;
         };
         let step = self.now.utc_offset_us().saturating_sub(block.utc_offset_us);
-        if step > STEP_FORWARD_US || step < -STEP_BACK_US {
+        if !(-STEP_BACK_US..=STEP_FORWARD_US).contains(&step) {
             tracing::warn!(
                 step_us = step,
                 "the wall clock has stepped; the block is sealed"
@@ -397,8 +429,8 @@ impl Core {
         let index_len = block.index.encoded_len();
         let padded = geometry.align_up(index_len as u64) as usize;
         let page_len = geometry.align_up(PAGE_LEN as u64) as usize;
-        let (index, trailer) = (Buffer::allocate(padded), Buffer::allocate(page_len));
-        let (mut index_buffer, mut trailer_buffer) = match (index, trailer) {
+        let buffers = (Buffer::allocate(padded), Buffer::allocate(page_len));
+        let (mut index_buffer, mut trailer_buffer) = match buffers {
             (Ok(index), Ok(trailer)) => (index, trailer),
             (Err(e), _) | (_, Err(e)) => return self.give_up_volume(&e.to_string()),
         };
@@ -407,28 +439,7 @@ impl Core {
             .get_mut(index_len..padded)
             .unwrap_or_default()
             .fill(0);
-        let at = TimeRange {
-            start: block.last_arrival,
-            end: block.last_arrival,
-        };
-        let trailer = BlockTrailer {
-            id: block.id,
-            first_run: block.first_run,
-            last_run: block.last_run,
-            runs_end: block.position,
-            index_offset: block.position,
-            index_len: index_len as u32,
-            stream_count: block.index.stream_count(),
-            chunk_count: block.index.chunk_count(),
-            frame_count: block.frame_count,
-            utc_offset_us: block.utc_offset_us,
-            span: block.span.unwrap_or(BlockSpan {
-                arrivals: at,
-                times: at,
-                skew_us: 0,
-            }),
-            fences,
-        };
+        let trailer = block.trailer(index_len as u32, fences);
         trailer.encode(
             trailer_buffer
                 .get_mut(page_len - PAGE_LEN..)

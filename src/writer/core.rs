@@ -10,6 +10,7 @@ use std::fmt;
 use super::blocks::{Ahead, OpenBlock};
 use super::fault::Phase;
 use super::keeper::KeeperFeed;
+use super::numbers::RingPlace;
 use super::pack::GATHER_LEN;
 use super::producer::{Message, ProducerEnd};
 use super::quota::Quota;
@@ -259,32 +260,64 @@ impl Core {
 
     /// Takes what producers have pushed since the last turn.
     pub(super) fn collect(&mut self) {
-        for producer in &mut self.producers {
-            let count = producer.len();
-            // What is pushed meanwhile is left for the next turn, so that this ends.
-            for _ in 0..count {
-                let Some(message) = producer.pop() else { break };
-                match message {
-                    Message::Stream { dense, stream } => {
-                        let at = dense as usize;
-                        self.stage
-                            .streams
-                            .resize_with(self.stage.streams.len().max(at + 1), || {
-                                Stream::unknown(&self.volume_quota)
-                            });
-                        if let Some(place) = self.stage.streams.get_mut(at) {
-                            *place = *stream;
-                        }
-                    }
-                    Message::Frame { dense, frame } => self.stage.push(dense, frame),
-                }
-            }
-            if count > 0 {
-                producer.tell_space();
+        // A stream that went from one producer to another is taken in this order; each pass takes
+        // at least the beginning of such a chain.
+        let mut is_complete = false;
+        while !is_complete {
+            is_complete = true;
+            for at in 0..self.producers.len() {
+                is_complete &= self.collect_from(at);
             }
         }
         self.producers.retain(|producer| !producer.is_gone());
         self.discard_if_failed();
+    }
+
+    /// Takes what one producer has pushed; says whether nothing of it has to wait for another one.
+    fn collect_from(&mut self, at: usize) -> bool {
+        // What is pushed meanwhile is left for the next turn, so that this ends.
+        let count = self.producers.get(at).map_or(0, ProducerEnd::len);
+        for _ in 0..count {
+            let next = self.producers.get(at).and_then(ProducerEnd::peek);
+            if let Some(Message::Stream {
+                after: Some(after), ..
+            }) = next
+                && !self.has_taken(after)
+            {
+                return false;
+            }
+            let Some(message) = self.producers.get_mut(at).and_then(ProducerEnd::pop) else {
+                return true;
+            };
+            match message {
+                Message::Stream { dense, stream, .. } => self.add_stream(dense as usize, stream),
+                Message::Frame { dense, frame } => self.stage.push(dense, frame),
+            }
+        }
+        if count > 0 {
+            self.producers
+                .get(at)
+                .into_iter()
+                .for_each(ProducerEnd::tell_space);
+        }
+        true
+    }
+
+    /// Whether everything before `place` was taken.
+    fn has_taken(&self, place: &RingPlace) -> bool {
+        let mut producers = self.producers.iter();
+        let end = producers.find(|end| end.taken.producer == place.producer);
+        // A producer that is gone was emptied before.
+        end.is_none_or(|end| end.taken.message_count >= place.message_count)
+    }
+
+    fn add_stream(&mut self, dense: usize, stream: Option<Box<Stream>>) {
+        let len = self.stage.streams.len().max(dense + 1);
+        let unknown = || Stream::unknown(&self.volume_quota);
+        self.stage.streams.resize_with(len, unknown);
+        if let Some((stream, place)) = stream.zip(self.stage.streams.get_mut(dense)) {
+            *place = *stream;
+        }
     }
 
     /// Whether there is something to do without waiting.
@@ -351,7 +384,7 @@ impl Core {
         }
         while let Some(write) = self.writes.pop_front_if(|write| write.is_done) {
             self.first_token += 1;
-            self.written(write.kind);
+            self.written(&write.kind);
         }
     }
 
@@ -365,11 +398,11 @@ impl Core {
     }
 
     /// A write and all before it are done.
-    fn written(&mut self, kind: WriteKind) {
+    fn written(&mut self, kind: &WriteKind) {
         match kind {
-            WriteKind::Header(sequence) => self.header_written(sequence),
+            WriteKind::Header(sequence) => self.header_written(*sequence),
             WriteKind::Index => {}
-            WriteKind::Trailer(row) => self.sealed.push_back(row),
+            WriteKind::Trailer(row) => self.sealed.push_back(*row),
             WriteKind::Run => {
                 let Some(run) = self.unflushed.get(self.completed_count) else {
                     return;

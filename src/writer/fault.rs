@@ -146,7 +146,9 @@ impl Core {
         self.keeper.note(Note::Failed {
             message: why.to_owned(),
         });
-        self.producers.iter().for_each(|producer| producer.refuse());
+        self.producers
+            .iter()
+            .for_each(super::producer::ProducerEnd::refuse);
         self.discard_if_failed();
     }
 
@@ -157,16 +159,15 @@ impl Core {
         }
         for run in std::mem::take(&mut self.unflushed) {
             for chunk in &run.chunks {
-                chunk
-                    .frames
-                    .iter()
-                    .for_each(|frame| self.give_up(chunk.dense, frame));
+                for frame in &chunk.frames {
+                    self.give_up(chunk.dense, frame);
+                }
             }
         }
         let pending = self.stage.clear();
-        pending
-            .iter()
-            .for_each(|(dense, frame)| self.give_up(*dense, frame));
+        for (dense, frame) in &pending {
+            self.give_up(*dense, frame);
+        }
         (self.completed_count, self.block) = (0, None);
         self.sealed.clear();
         self.forget_writes();

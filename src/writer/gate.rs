@@ -1,13 +1,11 @@
 //! What producers and the writer share.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
+use super::numbers::Numbers;
 use super::quota::Quota;
-use super::sending::Sending;
 use crate::base::sync::{Arc, AtomicBool, AtomicU64};
 use crate::base::time::Clock;
-use crate::frame::StreamId;
 use crate::io::wake::Waker;
 use crate::volume::Volume;
 
@@ -26,24 +24,6 @@ pub(super) struct Gate {
     pub(super) shed_count: AtomicU64,
     /// Dense numbers of the streams of this life, and which of them a producer holds now.
     pub(super) numbers: Mutex<Numbers>,
-}
-
-/// Dense numbers of streams.
-#[derive(Debug, Default)]
-pub(super) struct Numbers {
-    /// The dense number of each stream, and its next ordinal while nobody holds it.
-    pub(super) dense: HashMap<StreamId, (u32, u64)>,
-    pub(super) held: HashMap<StreamId, u64>,
-    pub(super) next_producer: u64,
-}
-
-impl Numbers {
-    /// Nobody holds `stream` any more; its ordinals go on when it is added again.
-    pub(super) fn release(&mut self, stream: StreamId, sending: &Sending) {
-        self.held.remove(&stream);
-        self.dense
-            .insert(stream, (sending.dense, sending.next_ordinal));
-    }
 }
 
 /// Takes a lock; whoever panicked while holding it left whole values behind.

@@ -12,6 +12,7 @@ mod fault;
 mod gate;
 mod keeper;
 mod manual;
+mod numbers;
 mod options;
 mod pack;
 mod producer;
@@ -32,8 +33,9 @@ pub use self::status::WriterStatus;
 
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
-use self::gate::{Gate, Numbers};
+use self::gate::Gate;
 use self::keeper::keeper;
+use self::numbers::Numbers;
 use self::producer::{ProducerEnd, producer};
 use self::quota::Quota;
 use self::status::StatusCells;
@@ -415,16 +417,16 @@ impl Shell {
     fn sleep(&mut self) -> Result<()> {
         let now = self.gate.clock.now();
         self.core.device.prepare_wait();
-        if let Ok(command) = self.commands.try_recv() {
+        // From here on a command is told to the waker, which ends the wait; one that came before,
+        // and after the last look, was not.
+        let command = self.commands.try_recv().ok();
+        if command.is_some() || self.core.has_work() {
             self.core.device.cancel_wait();
-            self.command(command);
+            if let Some(command) = command {
+                self.command(command);
+            }
             return Ok(());
         }
-        if self.core.has_work() {
-            self.core.device.cancel_wait();
-            return Ok(());
-        }
-        // Whatever comes from here on wakes the device.
         let sleep_us = self.core.sleep_us(now);
         self.core.wait(sleep_us)
     }

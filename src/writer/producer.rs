@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_utils::sync::{Parker, Unparker};
-use ringbuf::traits::{Consumer, Observer, Producer as _, Split};
+use ringbuf::traits::{Consumer, Observer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::gate::{Gate, lock};
-use super::quota::{Quota, frame_cost};
-use super::sending::{Sending, check_setup, flush_untold};
+use super::numbers::RingPlace;
+use super::quota::frame_cost;
+use super::sending::{Sending, check_setup, flush_untold, try_push};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::{Arc, AtomicBool, Ordering, fence};
@@ -34,8 +35,13 @@ const WAIT: Duration = Duration::from_millis(50);
 /// What goes through a producer's ring.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Frames with this dense number will follow.
-    Stream { dense: u32, stream: Box<Stream> },
+    /// Frames with this dense number will follow. `stream` is there when it is new in this life;
+    /// otherwise what lies before `after` comes first.
+    Stream {
+        dense: u32,
+        stream: Option<Box<Stream>>,
+        after: Option<RingPlace>,
+    },
     /// A frame or record.
     Frame { dense: u32, frame: PendingFrame },
 }
@@ -44,6 +50,8 @@ pub(super) enum Message {
 pub(super) struct ProducerEnd {
     ring: HeapCons<Message>,
     space: Arc<Space>,
+    /// How many messages were taken.
+    pub(super) taken: RingPlace,
 }
 
 /// How a producer that waits for room is woken.
@@ -62,7 +70,8 @@ pub struct Producer {
     ring: HeapProd<Message>,
     parker: Parker,
     space: Arc<Space>,
-    number: u64,
+    /// How many messages were pushed.
+    pushed: RingPlace,
     streams: HashMap<StreamId, Sending>,
     waits: bool,
 }
@@ -76,14 +85,14 @@ pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Prod
         unparker: parker.unparker().clone(),
         is_refused: AtomicBool::new(false),
     });
-    let number = {
-        let mut numbers = lock(&gate.numbers);
-        numbers.next_producer += 1;
-        numbers.next_producer
+    let start = RingPlace {
+        producer: lock(&gate.numbers).add_producer(),
+        message_count: 0,
     };
     let end = ProducerEnd {
         ring: consumer,
         space: space.clone(),
+        taken: start,
     };
     let streams = HashMap::new();
     (
@@ -93,7 +102,7 @@ pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Prod
             ring,
             parker,
             space,
-            number,
+            pushed: start,
             streams,
             waits: false,
         },
@@ -110,8 +119,14 @@ impl ProducerEnd {
         self.ring.occupied_len() * 2 >= self.ring.capacity().get()
     }
 
+    pub(super) fn peek(&self) -> Option<&Message> {
+        self.ring.try_peek()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Message> {
-        self.ring.try_pop()
+        let message = self.ring.try_pop()?;
+        self.taken.message_count += 1;
+        Some(message)
     }
 
     /// Whether the producer was dropped and everything that it pushed was taken.
@@ -170,63 +185,31 @@ impl Producer {
     /// [`Full`](ErrorKind::Full) when the ring is full, [`Failed`](ErrorKind::Failed) when the
     /// volume takes no more data. The stream is not added then.
     pub fn add_stream(&mut self, stream: StreamId, setup: StreamSetup) -> Result<()> {
-        let max_len = self.gate.volume.geometry().max_setup_len();
-        check_setup(stream, &setup, max_len)?;
+        check_setup(stream, &setup, self.gate.volume.geometry().max_setup_len())?;
         self.check_alive()?;
         if self.ring.vacant_len() < RESERVED_COUNT {
             return Err(full(stream));
         }
-        let (dense, next_ordinal) = self.hold(stream)?;
-        let is_known = next_ordinal.is_some();
-        let setup = Arc::new(setup);
+        let quota_len = self.gate.stream_quota_len;
+        let held = lock(&self.gate.numbers).hold(stream, self.pushed.producer, quota_len)?;
         let known = self.gate.volume.stream(stream);
-        let quota = Quota::new(self.gate.stream_quota_len);
-        let announced = Stream {
+        let is_new = held.after.is_none();
+        let announced = is_new.then(|| Stream {
             id: stream,
             pending: VecDeque::new(),
             setup: Bytes::new(),
             last_key: None,
             last_sequence: known.as_ref().map_or(0, |known| known.last_sequence),
-            quota: quota.clone(),
+            quota: held.quota.clone(),
+        });
+        let message = Message::Stream {
+            dense: held.dense,
+            stream: announced.map(Box::new),
+            after: held.after,
         };
-        if !is_known {
-            let _ = self.ring.try_push(Message::Stream {
-                dense,
-                stream: Box::new(announced),
-            });
-        }
-        let mut sending = Sending {
-            dense,
-            quota,
-            setup: setup.clone(),
-            next_ordinal: next_ordinal.unwrap_or(0),
-            last_time: known.and_then(|known| known.last_time),
-            untold: VecDeque::new(),
-            shedding: None,
-            resuming: None,
-        };
-        let now = self.gate.clock.now();
-        sending.tell(
-            Record::Setup(StreamSetup::clone(&setup)),
-            Timestamp(now.utc_us),
-            now.boot_us,
-        );
-        if let Some(start) = sending.last_time {
-            let cause = if is_known {
-                GapCause::Idle
-            } else {
-                GapCause::Restart
-            };
-            let gap = Gap {
-                cause,
-                start,
-                end: None,
-                lost_count: None,
-            };
-            sending.tell_gap(gap, now.boot_us);
-            sending.resuming = Some(gap);
-        }
-        flush_untold(&mut self.ring, &mut sending);
+        try_push(&mut self.ring, &mut self.pushed, message);
+        let stored = known.and_then(|known| known.last_time);
+        let sending = Sending::new(held, setup, stored, self.gate.clock.now());
         self.streams.insert(stream, sending);
         Ok(())
     }
@@ -242,7 +225,10 @@ impl Producer {
             .remove(&stream)
             .ok_or_else(|| unknown(stream))?;
         let now = self.gate.clock.now();
-        if let Some(start) = sending.last_time {
+        // Without a frame the gap before it is still the same.
+        if sending.resuming.is_none()
+            && let Some(start) = sending.last_time
+        {
             let gap = Gap {
                 cause: GapCause::Idle,
                 start,
@@ -250,9 +236,10 @@ impl Producer {
                 lost_count: None,
             };
             sending.tell_gap(gap, now.boot_us);
+            flush_untold(&mut self.ring, &mut self.pushed, &mut sending);
         }
-        flush_untold(&mut self.ring, &mut sending);
-        lock(&self.gate.numbers).release(stream, &sending);
+        let held = sending.into_held(self.pushed);
+        lock(&self.gate.numbers).release(stream, held);
         Ok(())
     }
 
@@ -282,7 +269,7 @@ impl Producer {
         if frame.payload.len() > max_len as usize {
             sending.shed(GapCause::Oversize, &frame, ordinal, now.boot_us);
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
             return Err(oversize(stream, frame.payload.len(), max_len));
         }
         let cost = frame_cost(frame.payload.len());
@@ -292,7 +279,7 @@ impl Producer {
             };
             sending.shed(GapCause::QueueFull, &frame, ordinal, now.boot_us);
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
             self.gate.waker.wake();
             return Err(full(stream));
         }
@@ -300,7 +287,7 @@ impl Producer {
             return Err(unknown(stream));
         };
         sending.resume(frame.time, ordinal, now.boot_us);
-        flush_untold(&mut self.ring, sending);
+        flush_untold(&mut self.ring, &mut self.pushed, sending);
         sending.last_time = Some(
             sending
                 .last_time
@@ -326,10 +313,9 @@ impl Producer {
             payload,
         };
         // There was room for it, and this thread alone fills the ring.
-        let _ = self.ring.try_push(Message::Frame {
-            dense: sending.dense,
-            frame,
-        });
+        let dense = sending.dense;
+        let message = Message::Frame { dense, frame };
+        try_push(&mut self.ring, &mut self.pushed, message);
         self.wake_if_much(cost);
         Ok(())
     }
@@ -386,9 +372,9 @@ impl Producer {
             .ok_or_else(|| unknown(stream))?;
         if sending.setup != setup {
             let record = Record::Setup(StreamSetup::clone(&setup));
-            sending.tell(record, Timestamp(now.utc_us), now.boot_us);
+            sending.tell(&record, Timestamp(now.utc_us), now.boot_us);
             sending.setup = setup;
-            flush_untold(&mut self.ring, sending);
+            flush_untold(&mut self.ring, &mut self.pushed, sending);
         }
         Ok(())
     }
@@ -408,26 +394,13 @@ impl Producer {
             .streams
             .get_mut(&stream)
             .ok_or_else(|| unknown(stream))?;
+        if !sending.may_go_on() {
+            return Err(full(stream));
+        }
         sending.tell_gap(gap, now.boot_us);
-        flush_untold(&mut self.ring, sending);
+        flush_untold(&mut self.ring, &mut self.pushed, sending);
         self.wake_if_much(frame_cost(0));
         Ok(())
-    }
-
-    /// Takes possession of a stream: its dense number, and its next ordinal if this life knows it
-    /// already.
-    fn hold(&self, stream: StreamId) -> Result<(u32, Option<u64>)> {
-        let mut numbers = lock(&self.gate.numbers);
-        if numbers.held.contains_key(&stream) {
-            let text = format!("stream {stream} is being recorded already");
-            return Err(Error::new(ErrorKind::Exists, text)
-                .with_remedy("Remove it from its producer first, or choose another number"));
-        }
-        numbers.held.insert(stream, self.number);
-        let next = numbers.dense.len() as u32;
-        let known = numbers.dense.get(&stream).copied();
-        let (dense, _) = *numbers.dense.entry(stream).or_insert((next, 0));
-        Ok((dense, known.map(|(_, next_ordinal)| next_ordinal)))
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -472,8 +445,8 @@ impl FrameSink for Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         let mut numbers = lock(&self.gate.numbers);
-        for (stream, sending) in &self.streams {
-            numbers.release(*stream, sending);
+        for (stream, sending) in self.streams.drain() {
+            numbers.release(stream, sending.into_held(self.pushed));
         }
     }
 }

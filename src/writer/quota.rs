@@ -8,20 +8,20 @@ use crossbeam_utils::CachePadded;
 use crate::base::sync::{Arc, AtomicU64, Ordering};
 
 /// What a frame of `payload_len` bytes counts for: itself and what is kept beside it.
-pub fn frame_cost(payload_len: usize) -> u64 {
+pub(super) fn frame_cost(payload_len: usize) -> u64 {
     payload_len as u64 + 128
 }
 
 /// Bytes in use, and how many may be.
 #[derive(Debug)]
-pub struct Quota {
+pub(super) struct Quota {
     used: CachePadded<AtomicU64>,
     limit: u64,
 }
 
 impl Quota {
     /// A quota of `limit` bytes.
-    pub fn new(limit: u64) -> Arc<Self> {
+    pub(super) fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self {
             used: CachePadded::new(AtomicU64::new(0)),
             limit,
@@ -29,7 +29,7 @@ impl Quota {
     }
 
     /// Takes `len` bytes if they are free.
-    pub fn take(&self, len: u64) -> bool {
+    pub(super) fn take(&self, len: u64) -> bool {
         let before = self.used.fetch_add(len, Ordering::Relaxed);
         let fits = before.saturating_add(len) <= self.limit;
         if !fits {
@@ -39,12 +39,12 @@ impl Quota {
     }
 
     /// Gives `len` bytes back.
-    pub fn give(&self, len: u64) {
+    pub(super) fn give(&self, len: u64) {
         self.used.fetch_sub(len, Ordering::Relaxed);
     }
 
     /// Bytes in use; for a moment more than the limit while a push is being refused.
-    pub fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use ringbuf::HeapProd;
 use ringbuf::traits::Producer as _;
 
+use super::numbers::{Held, RingPlace};
 use super::producer::{Message, RESERVED_COUNT};
 use super::quota::Quota;
 use crate::base::error::{Error, Result};
 use crate::base::sync::Arc;
-use crate::base::time::Timestamp;
+use crate::base::time::{Now, Timestamp};
 use crate::block::chunk::PendingFrame;
 use crate::block::record::{GapRecord, Record};
 use crate::frame::setup::{MAX_EXTRA_LEN, MAX_NAME_LEN};
@@ -40,8 +41,55 @@ pub(super) struct Shedding {
 }
 
 impl Sending {
+    /// A stream that was added at `now`; `stored` is the latest time that earlier lives have of it.
+    /// Its setup, and the gap that it ends, are told with its first frame: a restart without one
+    /// leaves the ring as it is.
+    pub(super) fn new(held: Held, setup: StreamSetup, stored: Option<Timestamp>, now: Now) -> Self {
+        let cause = if held.last_time.is_some() {
+            GapCause::Idle
+        } else {
+            GapCause::Restart
+        };
+        let mut sending = Self {
+            dense: held.dense,
+            quota: held.quota,
+            setup: Arc::new(setup.clone()),
+            next_ordinal: held.next_ordinal,
+            last_time: held.last_time.or(stored),
+            untold: VecDeque::new(),
+            shedding: None,
+            resuming: None,
+        };
+        sending.tell(&Record::Setup(setup), Timestamp(now.utc_us), now.boot_us);
+        if let Some(start) = sending.last_time {
+            let gap = Gap {
+                cause,
+                start,
+                end: None,
+                lost_count: None,
+            };
+            sending.tell_gap(gap, now.boot_us);
+            sending.resuming = Some(gap);
+        }
+        sending
+    }
+
+    /// What the next producer of the stream goes on with.
+    pub(super) fn into_held(self, end: RingPlace) -> Held {
+        let is_as_restarted = self
+            .resuming
+            .is_some_and(|gap| gap.cause == GapCause::Restart);
+        Held {
+            dense: self.dense,
+            quota: self.quota,
+            next_ordinal: self.next_ordinal,
+            last_time: self.last_time.filter(|_| !is_as_restarted),
+            after: Some(end),
+        }
+    }
+
     /// Queues a record behind what was pushed before.
-    pub(super) fn tell(&mut self, record: Record, time: Timestamp, arrival_us: i64) {
+    pub(super) fn tell(&mut self, record: &Record, time: Timestamp, arrival_us: i64) {
         self.untold.push_back(PendingFrame {
             ordinal: self.next_ordinal,
             arrival_us,
@@ -63,7 +111,7 @@ impl Sending {
             end_ordinal,
         };
         self.tell(
-            Record::Gap(record),
+            &Record::Gap(record),
             gap.end.unwrap_or(gap.start),
             arrival_us,
         );
@@ -88,7 +136,7 @@ impl Sending {
         };
         let is_told = self.untold.len() < RESERVED_COUNT;
         if is_told {
-            self.tell(Record::Gap(record), start, arrival_us);
+            self.tell(&Record::Gap(record), start, arrival_us);
         }
         self.shedding = Some(Shedding {
             cause,
@@ -146,14 +194,14 @@ impl Sending {
                 first_ordinal,
                 end_ordinal: first_ordinal,
             };
-            self.tell(Record::Gap(record), start, arrival_us);
+            self.tell(&Record::Gap(record), start, arrival_us);
         }
         let record = GapRecord {
             gap,
             first_ordinal,
             end_ordinal: ordinal,
         };
-        self.tell(Record::Gap(record), time, arrival_us);
+        self.tell(&Record::Gap(record), time, arrival_us);
     }
 
     /// Whether frames are being dropped until a key frame fits again.
@@ -161,20 +209,33 @@ impl Sending {
         self.shedding.is_some()
     }
 
-    /// Whether few enough records wait for room that a frame may be pushed behind them.
+    /// Whether few enough records wait for room that more may be pushed behind them.
     pub(super) fn may_go_on(&self) -> bool {
         self.untold.len() < RESERVED_COUNT / 4
     }
 }
 
+/// Pushes `message` if there is room, and counts it; returns it otherwise.
+pub(super) fn try_push(
+    ring: &mut HeapProd<Message>,
+    pushed: &mut RingPlace,
+    message: Message,
+) -> Option<Message> {
+    let back = ring.try_push(message).err();
+    pushed.message_count += u64::from(back.is_none());
+    back
+}
+
 /// Moves queued records into the ring, as far as there is room.
-pub(super) fn flush_untold(ring: &mut HeapProd<Message>, sending: &mut Sending) {
+pub(super) fn flush_untold(
+    ring: &mut HeapProd<Message>,
+    pushed: &mut RingPlace,
+    sending: &mut Sending,
+) {
     while let Some(frame) = sending.untold.pop_front() {
-        let message = Message::Frame {
-            dense: sending.dense,
-            frame,
-        };
-        if let Err(Message::Frame { frame, .. }) = ring.try_push(message) {
+        let dense = sending.dense;
+        let message = Message::Frame { dense, frame };
+        if let Some(Message::Frame { frame, .. }) = try_push(ring, pushed, message) {
             sending.untold.push_front(frame);
             return;
         }

@@ -25,7 +25,7 @@ const MAX_CHUNK_FRAMES: usize = MAX_CHUNK_ENTRIES / 4 - 1;
 
 /// A stream as the writer's thread knows it.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     /// Its number.
     pub id: StreamId,
     /// Frames that wait to be packed.
@@ -42,7 +42,7 @@ pub struct Stream {
 
 /// A chunk of the next run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlannedChunk {
+pub(super) struct PlannedChunk {
     /// The stream's dense number.
     pub dense: u32,
     /// How many of its pending frames, from the oldest on.
@@ -53,7 +53,7 @@ pub struct PlannedChunk {
 
 /// What fits into a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub(super) struct Room {
     /// Frames are taken until the run is about this long, in bytes.
     pub target_len: usize,
     /// The run and what it adds to the index may not be longer than this together, in bytes.
@@ -62,7 +62,7 @@ pub struct Room {
 
 /// Pending frames of all streams, and the order in which they are packed.
 #[derive(Debug, Default)]
-pub struct Stage {
+pub(super) struct Stage {
     /// All streams, by dense number.
     pub streams: Vec<Stream>,
     /// Dense numbers of the streams with pending frames: those that waited longest first.
@@ -72,23 +72,23 @@ pub struct Stage {
 
 impl Stage {
     /// Bytes that wait to be packed.
-    pub fn pending_len(&self) -> usize {
+    pub(super) fn pending_len(&self) -> usize {
         self.pending_len
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// The pending frame that is packed next.
-    pub fn oldest(&self) -> Option<&PendingFrame> {
+    pub(super) fn oldest(&self) -> Option<&PendingFrame> {
         let first = self.waiting.front()?;
         self.streams.get(*first as usize)?.pending.front()
     }
 
     /// Adds a frame of stream number `dense`; frames of unknown streams are not taken.
-    pub fn push(&mut self, dense: u32, frame: PendingFrame) {
+    pub(super) fn push(&mut self, dense: u32, frame: PendingFrame) {
         let Some(stream) = self.streams.get_mut(dense as usize) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Stage {
     }
 
     /// Puts a frame that was packed in vain back before all pending ones of its stream.
-    pub fn push_back_front(&mut self, dense: u32, frame: PendingFrame) {
+    pub(super) fn push_back_front(&mut self, dense: u32, frame: PendingFrame) {
         let Some(stream) = self.streams.get_mut(dense as usize) else {
             return;
         };
@@ -114,7 +114,7 @@ impl Stage {
     /// Decides on the chunks of the next run and puts them into `plan`, which stays empty when not
     /// even one frame fits. `holds` says whether the open block holds a stream already. Returns
     /// an upper bound of the run's length in bytes.
-    pub fn plan(
+    pub(super) fn plan(
         &self,
         room: Room,
         holds: impl Fn(u32) -> bool,
@@ -151,7 +151,7 @@ impl Stage {
     }
 
     /// Moves the frames of a planned chunk to the end of `to`.
-    pub fn take(&mut self, chunk: &PlannedChunk, to: &mut Vec<PendingFrame>) {
+    pub(super) fn take(&mut self, chunk: &PlannedChunk, to: &mut Vec<PendingFrame>) {
         let Some(stream) = self.streams.get_mut(chunk.dense as usize) else {
             return;
         };
@@ -243,7 +243,7 @@ impl Total {
 
 impl Stage {
     /// Takes everything that waits, stream by stream.
-    pub fn clear(&mut self) -> Vec<(u32, PendingFrame)> {
+    pub(super) fn clear(&mut self) -> Vec<(u32, PendingFrame)> {
         let mut all = Vec::new();
         for dense in self.waiting.drain(..) {
             let Some(stream) = self.streams.get_mut(dense as usize) else {

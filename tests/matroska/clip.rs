@@ -145,7 +145,7 @@ impl Clip {
 
     /// JPEG pictures, 10 a second.
     pub(crate) fn jpeg() -> Self {
-        let mut clip = Self::probe(Codec::Mjpeg, &path("mjpeg_240p10.mjpeg"));
+        let mut clip = Self::probe(Codec::Mjpeg, &path("mjpeg_240p10_2s.mjpeg"));
         for (packet, n) in clip.packets.iter_mut().zip(0..) {
             packet.time_us = n * 100_000;
         }

@@ -1,5 +1,6 @@
 //! Made-up cameras: frames whose content tells stream and number, so that a test knows what to
 //! expect without asking camring.
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use bytes::Bytes;
 use camring::base::time::Timestamp;
@@ -7,16 +8,16 @@ use camring::frame::{Codec, Frame, StreamSetup, TrackSetup};
 
 /// A repeatable source of numbers (xorshift), for tests that print its seed.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// Numbers from `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// The next number below `limit`.
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -25,8 +26,7 @@ impl Random {
 }
 
 /// The seed of a random test: `CAMRING_SEED`, or else one from the clock.
-#[allow(dead_code, reason = "each suite uses a part of it")]
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("CAMRING_SEED").ok();
     given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -35,7 +35,7 @@ pub fn seed() -> u64 {
 }
 
 /// The setup of a made-up camera: one video track.
-pub fn setup(name: &str) -> StreamSetup {
+pub(crate) fn setup(name: &str) -> StreamSetup {
     let track = TrackSetup {
         codec: Codec::H264,
         clock_rate_hz: 90_000,
@@ -52,7 +52,7 @@ pub fn setup(name: &str) -> StreamSetup {
 
 /// Frame number `number` of stream `stream`, 40 ms after the one before, every `key_every`th a key
 /// frame, `len` bytes long (at least 24).
-pub fn frame(stream: u64, number: u64, start_us: i64, key_every: u64, len: usize) -> Frame {
+pub(crate) fn frame(stream: u64, number: u64, start_us: i64, key_every: u64, len: usize) -> Frame {
     let mut payload = Vec::with_capacity(len.max(24));
     payload.extend(stream.to_le_bytes());
     payload.extend(number.to_le_bytes());
@@ -70,7 +70,7 @@ pub fn frame(stream: u64, number: u64, start_us: i64, key_every: u64, len: usize
     }
     Frame {
         track: 0,
-        key: number % key_every == 0,
+        key: number.is_multiple_of(key_every),
         leading: false,
         time: Timestamp(start_us + 40_000 * number as i64),
         clock: 3600 * number as i64,

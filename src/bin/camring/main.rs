@@ -1,16 +1,24 @@
 //! The `camring` program: a thin shell around the library's public interface.
 
-#![expect(
-    dead_code,
-    reason = "the commands come with the engine that they drive"
-)]
-
 mod args;
+mod cmd;
 #[cfg(feature = "rtsp")]
 mod credentials;
 mod error;
+mod interrupt;
 mod output;
+mod screen;
 mod size;
 mod time;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    cli.color.apply();
+    let screen = screen::Screen::new(cli.quiet);
+    screen.show_log(cli.verbose, cli.quiet);
+    error::finish(cmd::run(&cli.command, &screen))
+}

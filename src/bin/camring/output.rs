@@ -17,7 +17,7 @@ pub(crate) trait View: Serialize {
 
 /// Prints `view` on stdout, as JSON if `json` says so.
 pub(crate) fn show(view: &impl View, json: bool) -> anyhow::Result<()> {
-    let mut out = anstream::stdout().lock();
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
     if json {
         write_json(view, &mut out)?;
     } else {
@@ -34,11 +34,17 @@ struct Document<'a, T> {
     view: &'a T,
 }
 
-fn write_json(view: &impl Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
+/// Prints `view` as a JSON document in one line of `out`.
+pub(crate) fn write_json_line(view: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let schema = SCHEMA;
+    serde_json::to_writer(&mut *out, &Document { schema, view })?;
+    writeln!(out)
+}
+
+fn write_json(view: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let schema = SCHEMA;
     serde_json::to_writer_pretty(&mut *out, &Document { schema, view })?;
-    writeln!(out)?;
-    Ok(())
+    writeln!(out)
 }
 
 /// A column of a table.

@@ -29,6 +29,24 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
         .ok_or_else(|| format!("{text} is not longer than nothing"))
 }
 
+/// How long something lasts, for people: `3.2 s`, `5m 12s`, `2d 3h`.
+pub(crate) fn format_span(us: i64) -> String {
+    const MINUTE_US: i64 = 60 * US_PER_S;
+    const DAY_US: i64 = 24 * 60 * MINUTE_US;
+    if (0..MINUTE_US).contains(&us) {
+        let tenths = (us + US_PER_S / 20) / (US_PER_S / 10);
+        return format!("{}.{} s", tenths / 10, tenths % 10);
+    }
+    if us >= DAY_US {
+        return format!("{}d {}h", us / DAY_US, us % DAY_US / (60 * MINUTE_US));
+    }
+    let sign = if us < 0 { "-" } else { "" };
+    format!(
+        "{sign}{:#}",
+        SignedDuration::from_secs((us / US_PER_S).abs())
+    )
+}
+
 /// RFC 3339 in local time with its offset, to the microsecond, so that it can be given back as an
 /// argument. Years that RFC 3339 has no form for come as [`Timestamp`] displays them, which
 /// [`parse`] reads too.
@@ -297,6 +315,24 @@ mod tests {
             "no seconds of offset"
         );
         assert_eq!(format_in(Timestamp::MAX, &zone), "@9223372036854.775807");
+    }
+
+    #[test]
+    fn spans_are_short_to_read() {
+        let second = US_PER_S;
+        let spans = [
+            (0, "0.0 s"),
+            (3_240_000, "3.2 s"),
+            (59_940_000, "59.9 s"),
+            (60 * second, "1m"),
+            (312 * second, "5m 12s"),
+            (7_261 * second, "2h 1m 1s"),
+            (90 * 3_600 * second, "3d 18h"),
+            (-5 * second, "-5s"),
+        ];
+        for (us, text) in spans {
+            assert_eq!(format_span(us), text);
+        }
     }
 
     #[test]

@@ -21,9 +21,9 @@ fn chunk(n: u32) -> ChunkEntry {
             start: time,
             end: time.plus_us(500),
         },
-        has_frames: n % 2 == 0,
-        first_key: (n % 3 == 0).then_some(n as u16 % 7),
-        start: (n % 5 != 0).then_some(DecodeStart {
+        has_frames: n.is_multiple_of(2),
+        first_key: n.is_multiple_of(3).then_some(n as u16 % 7),
+        start: (!n.is_multiple_of(5)).then_some(DecodeStart {
             sequence: 3,
             offset: 64,
             len: 9,

@@ -8,8 +8,9 @@ pub(crate) mod camera;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use camring::base::time::Timestamp;
+use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::StreamId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -89,7 +90,10 @@ pub(crate) enum Command {
     /// Make a volume's directory anew from its data alone.
     Rebuild(Rebuild),
     /// Try it all out with cameras that are not there.
-    Demo,
+    Demo(Demo),
+    /// Record the built-in cameras. `demo` starts this, and kills it.
+    #[command(hide = true)]
+    DemoRecord(DemoRecord),
 }
 
 /// A volume, and how to print it.
@@ -114,8 +118,7 @@ pub(crate) struct Format {
 #[command(after_help = "\
 Examples:
   camring create /var/lib/camring/house --size 500GiB
-  camring create ./try --blocks 16 --block-size 1MiB
-  camring create /var/lib/camring/yard --partition 0fc63daf-8483-4772-8e79-3d69d8477de4")]
+  camring create ./try --blocks 16 --block-size 1MiB")]
 #[command(group(clap::ArgGroup::new("extent").required(true).multiple(false)))]
 pub(crate) struct Create {
     /// The directory; it is made if it is not there.
@@ -126,9 +129,6 @@ pub(crate) struct Create {
     /// How many blocks the ring has, at least 16.
     #[arg(long, value_name = "N", group = "extent")]
     pub(crate) blocks: Option<u64>,
-    /// Use the whole partition with this PARTUUID instead of a file.
-    #[arg(long, value_name = "PARTUUID", group = "extent")]
-    pub(crate) partition: Option<String>,
     /// How long a block is, such as 16MiB; by default it suits the size.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) block_size: Option<u64>,
@@ -164,6 +164,20 @@ pub(crate) struct Range {
     /// Up to this time.
     #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
     pub(crate) to: Option<Timestamp>,
+}
+
+impl Range {
+    /// The stretch, if it does not end before it begins.
+    pub(crate) fn checked(&self) -> camring::Result<TimeRange> {
+        let start = self.from.unwrap_or(Timestamp::MIN);
+        let end = self.to.unwrap_or(Timestamp::MAX);
+        if end < start {
+            let (from, to) = (time::format(start), time::format(end));
+            let text = format!("--to {to} is before --from {from}");
+            return Err(camring::Error::invalid(text));
+        }
+        Ok(TimeRange { start, end })
+    }
 }
 
 /// Which blocks.
@@ -219,7 +233,7 @@ Examples:
   camring export ./house --stream door --from -5min --to now -o door.mkv
   camring export ./house --stream 2 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o yard.mkv
 
-The file begins at a key frame. Where the stream changes its parameters or its clock is set back,
+The file begins at the last key frame up to the given time. Where the stream changes its parameters or its clock is set back,
 another file begins: yard-2.mkv and so on.")]
 pub(crate) struct Export {
     /// The volume's directory.
@@ -227,12 +241,8 @@ pub(crate) struct Export {
     /// The stream: its number or its name.
     #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
     pub(crate) stream: StreamChoice,
-    /// From this time on.
-    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
-    pub(crate) from: Timestamp,
-    /// Up to this time.
-    #[arg(long, value_name = "TIME", value_parser = time::parse, allow_hyphen_values = true)]
-    pub(crate) to: Timestamp,
+    #[command(flatten)]
+    pub(crate) range: Range,
     /// The file to write.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
@@ -254,6 +264,28 @@ pub(crate) struct Rebuild {
     pub(crate) data: PathBuf,
     /// The directory to make.
     pub(crate) dir: PathBuf,
+}
+
+/// Tries it all out.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Records four built-in cameras for 10 s into a volume of 64 MiB, kills the recording process in the \
+middle and starts it again, then shows blocks, timeline and streams, and exports two cameras to \
+files beside the volume.")]
+pub(crate) struct Demo {
+    /// The directory to make the volume in; the volume of an earlier demo is replaced.
+    #[arg(default_value = "demo-volume")]
+    pub(crate) dir: PathBuf,
+}
+
+/// Records the built-in cameras.
+#[derive(Debug, Args)]
+pub(crate) struct DemoRecord {
+    /// The volume's directory.
+    pub(crate) dir: PathBuf,
+    /// Stop after this long, such as 30s.
+    #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_duration)]
+    pub(crate) duration: Duration,
 }
 
 /// A stream by its number or by its name. What has digits only is a number.
@@ -360,7 +392,8 @@ pub(super) mod tests {
             panic!("it can be exported");
         };
         assert_eq!(export.stream, StreamChoice::Name("door".into()));
-        let span_us = export.to.us_since(export.from);
+        let range = export.range.checked().expect("it is a range");
+        let span_us = range.end.us_since(range.start);
         assert!((300_000_000..301_000_000).contains(&span_us), "{span_us}");
         refusal("camring export d --stream door --from soon --to now -o f.mkv");
         refusal("camring blocks d --around now --from -5min");

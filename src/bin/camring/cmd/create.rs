@@ -1,0 +1,56 @@
+//! `camring create`: makes a volume, and says what was made.
+
+use std::io::Write;
+
+use camring::volume::{CreateOptions, Volume, VolumeSize};
+
+use crate::args::Create;
+use crate::error::{Exit, Outcome};
+use crate::screen::Screen;
+use crate::{size, time};
+
+/// The bitrate for which the length of the recording is told, in bits per second.
+const EXAMPLE_BIT_S: u64 = 100_000_000;
+
+pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
+    let options = options(args)?;
+    let bar = screen.bytes_bar("Writing zeroes");
+    let made = Volume::create(&args.dir, &options, &mut |done, total| bar.set(done, total));
+    drop(bar);
+    let volume = made?;
+    let geometry = volume.geometry();
+    let (count, len) = (geometry.slot_count(), geometry.device_len());
+    let block_len = size::format(u64::from(geometry.block_len()));
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "{}: volume {}, {} in {count} blocks of {block_len}",
+        args.dir.display(),
+        volume.id(),
+        size::format(len)
+    )?;
+    let kept_us = u128::from(len) * 8_000_000 / u128::from(EXAMPLE_BIT_S);
+    let kept = time::format_span(i64::try_from(kept_us).unwrap_or(i64::MAX));
+    let rate = EXAMPLE_BIT_S / 1_000_000;
+    writeln!(out, "At {rate} Mbit/s it keeps the last {kept}.")?;
+    Ok(Exit::Ok)
+}
+
+fn options(args: &Create) -> camring::Result<CreateOptions> {
+    let size = match (args.size, args.blocks) {
+        (Some(len), _) => VolumeSize::Bytes(len),
+        // clap has made sure that one of them is there.
+        (None, blocks) => VolumeSize::Blocks(blocks.unwrap_or_default()),
+    };
+    let block_len = args.block_size.map(|len| {
+        u32::try_from(len).map_err(|_| {
+            camring::Error::invalid(format!("blocks of {}", size::format(len)))
+                .with_remedy("Blocks have from 64 KiB to 64 MiB")
+        })
+    });
+    Ok(CreateOptions {
+        size,
+        block_len: block_len.transpose()?,
+        replace: args.force,
+    })
+}

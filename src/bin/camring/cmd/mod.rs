@@ -1,0 +1,46 @@
+//! The commands, a file for each. They read with `Reader`, record with `Writer`, and leave the
+//! form of what they print to `output`.
+
+mod blocks;
+mod create;
+mod demo;
+mod demo_record;
+mod dump;
+mod export;
+mod info;
+#[cfg(feature = "rtsp")]
+mod record;
+mod streams;
+mod timeline;
+
+use camring::frame::{GapCause, Item};
+
+use crate::args::Command;
+use crate::error::Outcome;
+use crate::screen::Screen;
+
+/// Does what was asked for.
+pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
+    match command {
+        Command::Create(args) => create::run(args, screen),
+        #[cfg(feature = "rtsp")]
+        Command::Record(args) => record::run(args, screen),
+        Command::Info(args) => info::run(args),
+        Command::Streams(args) => streams::run(args),
+        Command::Timeline(args) => timeline::run(args),
+        Command::Blocks(args) => blocks::run(args),
+        Command::Dump(args) => dump::run(args),
+        Command::Commit(_) | Command::Verify(_) | Command::Rebuild(_) => {
+            anyhow::bail!("this command is not built yet")
+        }
+        Command::Export(args) => export::run(args, screen),
+        Command::Demo(args) => demo::run(args, screen),
+        Command::DemoRecord(args) => demo_record::run(args),
+    }
+}
+
+/// Whether `item` says that something which is on disk could not be read.
+fn is_loss(item: &Item) -> bool {
+    let is_lost = |cause| matches!(cause, GapCause::Damaged | GapCause::Overwritten);
+    matches!(item, Item::Gap(gap) if is_lost(gap.cause))
+}
