@@ -22,6 +22,8 @@ mod eight;
 mod export;
 #[path = "cameras/stored.rs"]
 mod stored;
+#[path = "cameras/trouble.rs"]
+mod trouble;
 
 #[path = "support/camera.rs"]
 mod camera;

@@ -89,6 +89,12 @@ impl Server {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Ends it as a power cut would. Its log stays, but for what it handed out in the last moment.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Makes all its cameras send nothing more, without hanging up. The log is complete then.
     pub(crate) fn rest(&mut self) {
         self.child
