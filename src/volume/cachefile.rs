@@ -59,8 +59,12 @@ struct StoredStream {
     last_key: Option<(u64, u32, u32, u16)>,
 }
 
-/// Reads the file in `dir`; none where it is missing, damaged, or of another volume.
-pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
+/// The identity of the volume that the file in `dir` belongs to, if it can be read.
+pub fn volume_of(dir: &Path) -> Option<String> {
+    read(dir).map(|stored| stored.volume)
+}
+
+fn read(dir: &Path) -> Option<Stored> {
     let file = std::fs::File::open(dir.join(TIMELINE_NAME)).ok()?;
     let mut bytes = Vec::new();
     file.take(MAX_LEN).read_to_end(&mut bytes).ok()?;
@@ -68,9 +72,12 @@ pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     let text = text.get(1..).filter(|text| crc32c(text) == sum)?;
     let stored: Stored = serde_json::from_slice(text).ok()?;
-    if stored.schema != 1 || stored.volume != located.volume.to_string() {
-        return None;
-    }
+    Some(stored).filter(|stored| stored.schema == 1)
+}
+
+/// Reads the file in `dir`; none where it is missing, damaged, or of another volume.
+pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
+    let stored = read(dir).filter(|stored| stored.volume == located.volume.to_string())?;
     let mut registry = Registry::default();
     for stream in stored.streams {
         let id = StreamId(stream.id);

@@ -94,6 +94,8 @@ pub(super) fn keeper(
         is_incomplete: is_incomplete.clone(),
     };
     let table = volume.dir().and_then(|dir| open_table(dir, &volume));
+    // Saved at the end even if nothing is recorded: the file may have been lost or old.
+    let newest = volume.table().blocks().last();
     let keeper = Keeper {
         ring: consumer,
         sleeper,
@@ -103,7 +105,7 @@ pub(super) fn keeper(
         table,
         clock,
         on_event,
-        covered: None,
+        covered: newest,
         saved_us: 0,
     };
     (feed, keeper)
