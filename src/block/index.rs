@@ -447,7 +447,12 @@ fn decode_records(mut bytes: &[u8]) -> Result<Vec<(u32, Record)>, DecodeError> {
         let (record, rest) = rest
             .split_at_checked(len.get() as usize)
             .ok_or(DecodeError::Range("length of records"))?;
-        records.push((chunk.get(), Record::decode(record)?));
+        match Record::decode(record) {
+            Ok(record) => records.push((chunk.get(), record)),
+            // Of a later release: what it says is unknown, and the frames are there all the same.
+            Err(DecodeError::Version(_)) => {}
+            Err(e) => return Err(e),
+        }
         bytes = rest;
     }
     Ok(records)

@@ -39,6 +39,8 @@ pub struct Recovered {
     pub first_walked: Sequence,
     /// Whether a run at or below the watermark is missing: damage, not a torn end.
     pub is_damaged: bool,
+    /// Whether this release knows everything that a writer of the volume must know.
+    pub is_writable: bool,
 }
 
 impl Recovered {
@@ -127,6 +129,7 @@ pub fn recover<D: Device + ?Sized>(
         end,
         void_from: runs.iter().filter(counting).any(behind).then(|| end.next()),
         is_damaged: is_damaged(&mark, &runs),
+        is_writable: newest.is_writable(),
         voids,
         bad: newest.bad.clone(),
         pins: newest.pins.clone(),
@@ -146,6 +149,7 @@ fn nothing() -> Recovered {
         pins: Vec::new(),
         first_walked: 0,
         is_damaged: false,
+        is_writable: true,
     }
 }
 

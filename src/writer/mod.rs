@@ -260,6 +260,14 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
             .with_remedy("It can be read, not recorded: copy what you need, then create it anew"));
     }
     let recovered = loaded.recovered.clone();
+    if !recovered.is_writable {
+        let text = format!(
+            "{}: a later release of camring wrote this volume",
+            medium.name()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .with_remedy("It can be read, not recorded: use that release or a newer one"));
+    }
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.
     verdict.end = Verdict::default().end;
