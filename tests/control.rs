@@ -267,6 +267,28 @@ fn a_path_that_no_address_holds_is_served_all_the_same() {
     assert!(!socket(&moved).exists());
 }
 
+/// Connects clients that begin a request and fall silent, until there is room for no more.
+fn fill_up(dir: &Path) -> Vec<BufReader<UnixStream>> {
+    let silent: Vec<_> = std::iter::from_fn(|| {
+        let mut client = raw(dir);
+        // One that is refused is told so before it is closed.
+        let _ = client
+            .get_mut()
+            .write_all(b"{\"do\":\"status\"}\n{\"do\":\"stat");
+        hear(&mut client)["ok"].is_object().then_some(client)
+    })
+    .take(20)
+    .collect();
+    assert!(
+        (6..=8).contains(&silent.len()),
+        "{} connections",
+        silent.len()
+    );
+    let error = ControlClient::connect(dir).unwrap().status().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    silent
+}
+
 /// Clients that send rubbish, half a request, too much, or nothing at all, and more of them than
 /// there is room for: whoever comes later is told so, the recording goes on, and ends when it is
 /// asked to.
@@ -304,26 +326,7 @@ fn clients_without_manners_hold_up_nobody() {
     assert!(end.is_err() || rest.is_empty(), "nothing more comes");
     drop(endless);
 
-    let mut silent: Vec<_> = std::iter::from_fn(|| {
-        let mut client = raw(dir.path());
-        // One that is refused is told so before it is closed.
-        let _ = client
-            .get_mut()
-            .write_all(b"{\"do\":\"status\"}\n{\"do\":\"stat");
-        hear(&mut client)["ok"].is_object().then_some(client)
-    })
-    .take(20)
-    .collect();
-    assert!(
-        (6..=8).contains(&silent.len()),
-        "{} connections",
-        silent.len()
-    );
-    let error = ControlClient::connect(dir.path())
-        .unwrap()
-        .status()
-        .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    let mut silent = fill_up(dir.path());
     let mut producer = producer(&writer);
     writer.commit().unwrap();
     // One leaves, another one comes in: the server sees the end when its thread runs.

@@ -285,9 +285,10 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     }
     let recovered = loaded.recovered.clone();
     if !recovered.is_writable {
-        let text = "a later release has written features into this volume that this one lacks";
+        let text =
+            "a later release of camring has written features into this volume that this one lacks";
         return Err(Error::new(ErrorKind::Unsupported, text)
-            .with_remedy("It can be read; record it with that release"));
+            .with_remedy("It can be read; record it with that release or a newer one"));
     }
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.

@@ -76,6 +76,7 @@ impl Recording {
             if Instant::now() >= deadline {
                 return false;
             }
+            // The reports have no event to wait for: time itself is the matter.
             std::thread::sleep(LOOK);
         }
         true
