@@ -95,8 +95,15 @@ impl Writer {
     /// - [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let medium = FileMedium::new(config::data_path(dir)?);
-        Self::open_on(Arc::new(medium), Some(dir), options).map_err(|e| e.at(dir.display()))
+        let path = config::data_path(dir)?;
+        let medium = Arc::new(FileMedium::new(&path));
+        let writer = Self::open_on(medium, Some(dir), options).map_err(|e| e.at(dir.display()))?;
+        let located = writer.volume().located();
+        config::check_owner(dir, &path, &located).map_err(|e| e.at(dir.display()))?;
+        if let Err(e) = config::refresh(dir, &path, &located) {
+            tracing::warn!("{e}; the volume is found without it");
+        }
+        Ok(writer)
     }
 
     /// Opens the volume on `medium` for recording; `dir` holds its cache files, if it has any.
