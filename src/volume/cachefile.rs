@@ -22,6 +22,9 @@ use crate::frame::{StreamId, StreamSetup};
 /// Name of the file in the directory of a volume.
 pub const TIMELINE_NAME: &str = "timeline";
 
+/// The version of the file: one of another is not used.
+const SCHEMA: u32 = 2;
+
 /// The longest file that is read, in bytes.
 const MAX_LEN: u64 = 1 << 30;
 
@@ -72,7 +75,7 @@ fn read(dir: &Path) -> Option<Stored> {
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     let text = text.get(1..).filter(|text| crc32c(text) == sum)?;
     let stored: Stored = serde_json::from_slice(text).ok()?;
-    Some(stored).filter(|stored| stored.schema == 1)
+    Some(stored).filter(|stored| stored.schema == SCHEMA)
 }
 
 /// Reads the file in `dir`; none where it is missing, damaged, or of another volume.
@@ -137,7 +140,7 @@ pub fn save(
     let volume = located.volume.to_string();
     let streams = streams.collect();
     let stored = Stored {
-        schema: 1,
+        schema: SCHEMA,
         volume,
         sequence,
         nonce,

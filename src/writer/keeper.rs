@@ -198,12 +198,15 @@ impl Keeper {
         let mut streams: Vec<(StreamId, TimeRange)> = Vec::new();
         self.volume.with_state(|state| {
             for run in runs {
+                let sequence = run.header.id.sequence;
                 for (stream, record) in &run.records {
                     match Record::decode(record) {
                         Ok(Record::Setup(setup)) => {
                             state.registry.set_setup(*stream, Arc::new(setup));
                         }
-                        Ok(Record::Gap(record)) => state.timeline.add_gap(*stream, record.gap),
+                        Ok(Record::Gap(record)) => {
+                            state.timeline.add_gap(*stream, sequence, record.gap);
+                        }
                         Err(e) => tracing::error!("a record of our own: {e}"),
                     }
                 }
@@ -214,14 +217,15 @@ impl Keeper {
                     .filter(|entry| entry.chunk.has_frames)
                 {
                     let chunk = &entry.chunk;
-                    let sequence = run.header.id.sequence;
                     let key = chunk.first_key.map(|frame| DecodeStart {
                         sequence,
                         offset: chunk.offset,
                         len: chunk.len,
                         frame,
                     });
-                    state.timeline.add_recorded(entry.stream, chunk.times);
+                    state
+                        .timeline
+                        .add_recorded(entry.stream, sequence, chunk.times);
                     state
                         .registry
                         .add_frames(entry.stream, sequence, chunk.times.end, key);
@@ -254,14 +258,13 @@ impl Keeper {
         }
         self.covered = Some(row);
         self.volume.trim_live(row.sequence + 1);
-        let oldest = self
-            .volume
-            .table()
-            .blocks()
-            .next()
-            .map(|row| row.times.start);
-        if let Some(oldest) = oldest {
-            self.volume.with_state(|state| state.timeline.trim(oldest));
+        let oldest = self.volume.table().blocks().next();
+        if let Some(TableRow {
+            sequence, times, ..
+        }) = oldest
+        {
+            self.volume
+                .with_state(|state| state.timeline.trim(sequence, times.start));
         }
         let now = self.clock.now().boot_us;
         if now.saturating_sub(self.saved_us) >= SAVE_US {

@@ -131,12 +131,6 @@ impl Writer {
         let (reply, opened) = mpsc::sync_channel(1);
         let dir = dir.map(Path::to_owned);
         let cells = status.clone();
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(work)
-                .map_err(|e| Error::io("start a thread", e))
-        };
         // The device belongs to the thread that uses it first, so that thread opens it.
         let writer = spawn(
             "camring-writer",
@@ -256,6 +250,13 @@ impl Drop for Writer {
             tracing::error!("closing {:?}: {e}", self.link.volume());
         }
     }
+}
+
+fn spawn(name: &str, work: Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| Error::io("start a thread", e))
 }
 
 fn closed() -> Error {
