@@ -10,6 +10,7 @@
 )]
 
 mod cameras;
+mod care;
 mod demo;
 mod export;
 mod program;

@@ -2,16 +2,19 @@
 //! form of what they print to `output`.
 
 mod blocks;
+mod commit;
 mod create;
 mod demo;
 mod demo_record;
 mod dump;
 mod export;
 mod info;
+mod rebuild;
 #[cfg(feature = "rtsp")]
 mod record;
 mod streams;
 mod timeline;
+mod verify;
 
 use camring::frame::{GapCause, Item};
 
@@ -30,9 +33,9 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Timeline(args) => timeline::run(args),
         Command::Blocks(args) => blocks::run(args),
         Command::Dump(args) => dump::run(args),
-        Command::Commit(_) | Command::Verify(_) | Command::Rebuild(_) => {
-            anyhow::bail!("this command is not built yet")
-        }
+        Command::Commit(args) => commit::run(args),
+        Command::Verify(args) => verify::run(args, screen),
+        Command::Rebuild(args) => rebuild::run(args),
         Command::Export(args) => export::run(args, screen),
         Command::Demo(args) => demo::run(args, screen),
         Command::DemoRecord(args) => demo_record::run(args),
