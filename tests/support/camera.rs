@@ -72,8 +72,8 @@ pub(crate) fn frame(stream: u64, number: u64, start_us: i64, key_every: u64, len
         track: 0,
         key: number.is_multiple_of(key_every),
         leading: false,
-        time: Timestamp(start_us + 40_000 * number as i64),
-        clock: 3600 * number as i64,
+        time: Timestamp(start_us + 40_000 * number.cast_signed()),
+        clock: 3600 * number.cast_signed(),
         payload: Bytes::from(payload),
     }
 }
