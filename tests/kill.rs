@@ -123,7 +123,7 @@ fn corrupt(path: &Path, random: &mut Random) {
     let Ok(mut bytes) = std::fs::read(path) else {
         return;
     };
-    for _ in 0..1 + random.below(20) {
+    for _ in 0..=random.below(20) {
         let at = random.below(bytes.len() as u64) as usize;
         if let Some(byte) = bytes.get_mut(at) {
             *byte ^= 1 << random.below(8);
@@ -171,18 +171,18 @@ fn check(dir: &Path, log: &mut Log) -> Duration {
 /// or not; nothing comes twice, nothing comes back, and nothing else comes.
 #[test]
 fn what_was_durable_survives_every_kill() {
-    let kills = std::env::var("CAMRING_KILLS")
+    let kill_count = std::env::var("CAMRING_KILLS")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(50);
     let seed = camera::seed();
-    eprintln!("seed {seed}, {kills} kills");
+    eprintln!("seed {seed}, {kill_count} kills");
     let mut random = Random::new(seed);
     let dir = recording::volume(BLOCK_COUNT, BLOCK_LEN);
     let old = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut log = Log::default();
     let mut longest_open = Duration::ZERO;
-    for kill in 0..kills {
+    for number in 0..kill_count {
         let speed = [1, 1, 4, 20][random.below(4) as usize];
         let life_us = match random.below(4) {
             0 => random.below(60_000),
@@ -192,7 +192,7 @@ fn what_was_durable_survives_every_kill() {
         live_and_die(dir.path(), &mut log, speed, Duration::from_micros(life_us));
         let caches = spoil_caches(dir.path(), old.path(), &mut random);
         eprint!(
-            "kill {kill}: {speed}x, after {} ms, caches {caches}: ",
+            "kill {number}: {speed}x, after {} ms, caches {caches}: ",
             life_us / 1000
         );
         let took = check(dir.path(), &mut log);

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use camring::base::time::{TimeRange, Timestamp};
+use camring::block::RunHeader;
 use camring::frame::{GapCause, Item, StreamId};
 use camring::reader::{Frames, Query, Reader, Select, Until};
 use camring::table::TableRow;
@@ -75,6 +76,25 @@ fn live(until: Until) -> Query {
         select: Select::Time(TimeRange::ALL),
         until,
     }
+}
+
+/// A recording that commits when it is told to, and what its listener hears.
+fn open_watched(dir: &Path) -> (Writer, Producer, mpsc::Receiver<Event>) {
+    let (tell, told) = mpsc::channel();
+    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
+    let options = WriterOptions {
+        commit_us: NEVER_US,
+        on_event: Some(on_event),
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(dir, options).unwrap();
+    let mut producer = writer.producer().unwrap();
+    for stream in [CAMERA, OTHER] {
+        producer
+            .add_stream(stream, camera::setup("watched"))
+            .unwrap();
+    }
+    (writer, producer, told)
 }
 
 /// The next frames of the camera, up to number `last`.
@@ -310,21 +330,8 @@ fn blocks_are_found_by_time() {
 #[test]
 fn events_tell_what_was_committed_and_sealed() {
     let dir = volume(16, 512 << 10);
-    let (tell, told) = mpsc::channel();
-    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
-    let options = WriterOptions {
-        commit_us: NEVER_US,
-        on_event: Some(on_event),
-        ..WriterOptions::default()
-    };
-    let writer = Writer::open(dir.path(), options).unwrap();
+    let (writer, mut producer, told) = open_watched(dir.path());
     let id = writer.volume().id();
-    let mut producer = writer.producer().unwrap();
-    for stream in [CAMERA, OTHER] {
-        producer
-            .add_stream(stream, camera::setup("watched"))
-            .unwrap();
-    }
     push(&mut producer, 0..51);
     let position = writer.commit().unwrap();
     let committed = |streams| Event::Committed {
@@ -392,72 +399,57 @@ fn events_tell_what_was_committed_and_sealed() {
     );
 }
 
-/// A commit period of a minute: who reads ahead of the commits gets each frame as soon as it is
-/// written, who reads behind them gets none before somebody commits, and then all.
+/// How many frames of the camera are in runs that are durable. Nothing may be sealed meanwhile, so
+/// that all runs are still listed.
+fn durable_count(volume: &Volume) -> u64 {
+    let durable = volume.durable();
+    let runs = volume.live().runs();
+    let runs = runs.filter(|run| run.position() <= durable);
+    let own = |run: &RunHeader| -> u64 {
+        let own = run.chunks.iter().filter(|entry| entry.stream == CAMERA);
+        own.map(|entry| u64::from(entry.frame_count)).sum()
+    };
+    runs.map(|run| own(&run)).sum()
+}
+
+/// Follows the commits to the end of the recording, and tells each frame; returns how many came.
+/// None of the first `checked_count` may come before it is durable.
+fn follow_commits(volume: &Volume, checked_count: u64, tell: &mpsc::Sender<u64>) -> u64 {
+    let mut reader = Reader::open(volume).unwrap();
+    let mut count = 0;
+    for recorded in reader.read(live(Until::Committed)).unwrap() {
+        let Item::Frame(frame) = recorded.item else {
+            continue;
+        };
+        count += 1;
+        let allowed = durable_count(volume);
+        assert!(
+            count > checked_count || count <= allowed,
+            "frame {count} of {allowed} durable ones"
+        );
+        tell.send(number_of(CAMERA, &frame)).unwrap();
+    }
+    count
+}
+
+/// A commit period of a minute: who reads ahead of the commits gets frames as soon as they are
+/// written, who reads behind them gets none before it is durable, and then all.
 #[test]
 fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     let dir = volume(16, 16 << 20);
     let (writer, mut producer) = open(dir.path(), NEVER_US);
     let volume = writer.volume().clone();
-    let (mut written, mut committed) = (
-        Reader::open(&volume).unwrap(),
-        Reader::open(&volume).unwrap(),
-    );
+    let mut written = Reader::open(&volume).unwrap();
     let mut written = written.read(live(Until::Written)).unwrap();
     let (tell, told) = mpsc::channel();
-    let watched = volume.clone();
-    let follower = std::thread::spawn(move || {
-        let mut count = 0;
-        for recorded in committed.read(live(Until::Committed)).unwrap() {
-            let Item::Frame(frame) = recorded.item else {
-                continue;
-            };
-            count += 1;
-            // So many frames of the camera are in runs that are durable: nothing is sealed here, so
-            // all runs are still listed.
-            let durable = watched.durable();
-            let runs = watched
-                .live()
-                .runs()
-                .filter(|run| run.position() <= durable);
-            let own = |entry: &camring::block::run::DirectoryEntry| entry.stream == CAMERA;
-            let chunks: Vec<_> = runs
-                .flat_map(|run| run.chunks.clone())
-                .filter(own)
-                .collect();
-            let allowed: u64 = chunks
-                .iter()
-                .map(|entry| u64::from(entry.frame_count))
-                .sum();
-            // The end of the recording seals the block; then its runs leave the list.
-            let is_over = count > 400;
-            assert!(
-                is_over || count <= allowed,
-                "frame {count} of {allowed} durable ones"
-            );
-            tell.send(number_of(CAMERA, &frame)).unwrap();
-        }
-        count
-    });
+    let follower = std::thread::spawn(move || follow_commits(&volume, 400, &tell));
     // Runs are written when about a megabyte has gathered.
     push(&mut producer, 0..400);
     let mut seen = take_up_to(&mut written, 100);
-    assert!(
-        volume.durable() < volume.completed(),
-        "what was read is not durable"
-    );
-    let before: Vec<_> = told.try_iter().collect();
-    assert!(
-        before.len() < seen.len(),
-        "the follower is ahead of the commit"
-    );
     let position = writer.commit().unwrap();
-    assert_eq!(volume.durable(), position);
-    let after = told.iter().take(400 - before.len());
-    assert_eq!(
-        before.into_iter().chain(after).collect::<Vec<_>>(),
-        numbers(0..400)
-    );
+    assert_eq!(writer.volume().durable(), position);
+    let committed: Vec<_> = told.iter().take(400).collect();
+    assert_eq!(committed, numbers(0..400));
     seen.extend(take_up_to(&mut written, 399));
     assert_eq!(seen, numbers(0..400));
 
@@ -476,18 +468,7 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
 #[test]
 fn live_reading_from_now_on_leaves_out_what_was_long_before() {
     let dir = volume(16, 16 << 20);
-    let (tell, told) = mpsc::channel();
-    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
-    let options = WriterOptions {
-        commit_us: NEVER_US,
-        on_event: Some(on_event),
-        ..WriterOptions::default()
-    };
-    let writer = Writer::open(dir.path(), options).unwrap();
-    let mut producer = writer.producer().unwrap();
-    for stream in [CAMERA, OTHER] {
-        producer.add_stream(stream, camera::setup("now")).unwrap();
-    }
+    let (writer, mut producer, told) = open_watched(dir.path());
     push(&mut producer, 0..90);
     writer.commit().unwrap();
     // Streams and their key frames are noted behind the commit.

@@ -334,7 +334,9 @@ fn a_reader_that_stands_still_does_not_hold_up_the_writer() {
 
     held.extend(lazy_frames);
     let mut judge = Judge::default();
-    held.iter().for_each(|recorded| judge.take(recorded));
+    for recorded in &held {
+        judge.take(recorded);
+    }
     assert!(
         judge.overwritten_count >= 1,
         "the ring went around ten times"

@@ -246,7 +246,9 @@ impl Log {
             }
         }
         let newest = self.entries.range((stream, 0)..=(stream, u64::MAX));
-        let newest = newest.filter(|(_, entry)| entry.block.is_some()).last();
+        let newest = newest
+            .filter(|(_, entry)| entry.block.is_some())
+            .next_back();
         assert_eq!(
             last,
             newest.map(|((_, number), _)| *number),
