@@ -44,7 +44,7 @@ fn recorder_process() {
 /// or not; nothing comes twice, nothing comes back, and nothing else comes.
 #[test]
 fn what_was_durable_survives_every_kill() {
-    let kill_count = std::env::var("CAMRING_KILLS")
+    let kills = std::env::var("CAMRING_KILLS")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(50);

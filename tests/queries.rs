@@ -22,7 +22,6 @@ use std::sync::mpsc;
 
 use camring::base::geometry::{Position, VolumeId};
 use camring::base::time::{TimeRange, Timestamp};
-use camring::block::RunHeader;
 use camring::frame::{GapCause, Item, StreamId};
 use camring::reader::{Frames, Query, Reader, Select, Until};
 use camring::table::TableRow;
@@ -77,25 +76,6 @@ fn live(until: Until) -> Query {
         select: Select::Time(TimeRange::ALL),
         until,
     }
-}
-
-/// A recording that commits when it is told to, and what its listener hears.
-fn open_watched(dir: &Path) -> (Writer, Producer, mpsc::Receiver<Event>) {
-    let (tell, told) = mpsc::channel();
-    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
-    let options = WriterOptions {
-        commit_us: NEVER_US,
-        on_event: Some(on_event),
-        ..WriterOptions::default()
-    };
-    let writer = Writer::open(dir, options).unwrap();
-    let mut producer = writer.producer().unwrap();
-    for stream in [CAMERA, OTHER] {
-        producer
-            .add_stream(stream, camera::setup("watched"))
-            .unwrap();
-    }
-    (writer, producer, told)
 }
 
 /// The next frames of the camera, up to number `last`.
@@ -331,8 +311,21 @@ fn blocks_are_found_by_time() {
 #[test]
 fn events_tell_what_was_committed_and_sealed() {
     let dir = volume(16, 512 << 10);
-    let (writer, mut producer, told) = open_watched(dir.path());
+    let (tell, told) = mpsc::channel();
+    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
+    let options = WriterOptions {
+        commit_us: NEVER_US,
+        on_event: Some(on_event),
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(dir.path(), options).unwrap();
     let id = writer.volume().id();
+    let mut producer = writer.producer().unwrap();
+    for stream in [CAMERA, OTHER] {
+        producer
+            .add_stream(stream, camera::setup("watched"))
+            .unwrap();
+    }
     push(&mut producer, 0..51);
     let position = writer.commit().unwrap();
     let committed = |streams| Event::Committed {
@@ -413,7 +406,10 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     let dir = volume(16, 16 << 20);
     let (writer, mut producer) = open(dir.path(), NEVER_US);
     let volume = writer.volume().clone();
-    let mut written = Reader::open(&volume).unwrap();
+    let (mut written, mut committed) = (
+        Reader::open(&volume).unwrap(),
+        Reader::open(&volume).unwrap(),
+    );
     let mut written = written.read(live(Until::Written)).unwrap();
     let (tell, told) = mpsc::channel();
     let watched = volume.clone();
@@ -421,10 +417,22 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     // Runs are written when about a megabyte has gathered.
     push(&mut producer, 0..400);
     let mut seen = take_up_to(&mut written, 100);
+    assert!(
+        volume.durable() < volume.completed(),
+        "what was read is not durable"
+    );
+    let before: Vec<_> = told.try_iter().collect();
+    assert!(
+        before.len() < seen.len(),
+        "the follower is ahead of the commit"
+    );
     let position = writer.commit().unwrap();
-    assert_eq!(writer.volume().durable(), position);
-    let committed: Vec<_> = told.iter().take(400).collect();
-    assert_eq!(committed, numbers(0..400));
+    assert_eq!(volume.durable(), position);
+    let after = told.iter().take(400 - before.len());
+    assert_eq!(
+        before.into_iter().chain(after).collect::<Vec<_>>(),
+        numbers(0..400)
+    );
     seen.extend(take_up_to(&mut written, 399));
     assert_eq!(seen, numbers(0..400));
 
@@ -479,7 +487,18 @@ fn follow(committed: &mut Reader, watched: &Volume, tell: &mpsc::Sender<u64>) ->
 #[test]
 fn live_reading_from_now_on_leaves_out_what_was_long_before() {
     let dir = volume(16, 16 << 20);
-    let (writer, mut producer, told) = open_watched(dir.path());
+    let (tell, told) = mpsc::channel();
+    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
+    let options = WriterOptions {
+        commit_us: NEVER_US,
+        on_event: Some(on_event),
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(dir.path(), options).unwrap();
+    let mut producer = writer.producer().unwrap();
+    for stream in [CAMERA, OTHER] {
+        producer.add_stream(stream, camera::setup("now")).unwrap();
+    }
     push(&mut producer, 0..90);
     writer.commit().unwrap();
     // Streams and their key frames are noted behind the commit.

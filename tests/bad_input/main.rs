@@ -19,6 +19,8 @@ mod full;
 mod places;
 #[path = "../support/recording.rs"]
 mod recording;
+#[path = "../support/skip.rs"]
+mod skip;
 mod stored;
 
 use std::path::Path;

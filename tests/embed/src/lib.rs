@@ -1,86 +1,41 @@
-//! A weather station that keeps its measurements in a camring volume: an application that has its
-//! own kind of frames and knows nothing of cameras.
+//! A program of somebody else, which embeds camring to record data of its own: temperatures, one
+//! frame a second. It uses the public API alone, with default features off.
 
 use std::path::Path;
 
 use bytes::Bytes;
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{Codec, Frame, Item, StreamId, StreamSetup, TrackSetup};
-use camring::reader::{Query, Select, Until};
-use camring::volume::{CreateOptions, VolumeSize};
-use camring::writer::{Producer, WriterOptions};
-use camring::{Reader, Result, Volume, Writer};
+use camring::reader::{Query, Reader, Select, Until};
+use camring::volume::{CreateOptions, Volume, VolumeSize};
+use camring::writer::{Producer, Writer, WriterOptions};
 
-/// The station's one stream.
-pub const STATION: StreamId = StreamId(1815);
+/// The stream of the only sensor.
+pub const SENSOR: StreamId = StreamId(9);
 
-/// One measurement.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Measurement {
-    /// When, in seconds since 1970.
-    pub time_s: i64,
-    /// Air pressure in hectopascal.
-    pub pressure_hpa: f64,
-    /// Temperature in degrees Celsius.
-    pub temperature_c: f64,
-}
-
-impl Measurement {
-    fn to_frame(self) -> Frame {
-        let values = [self.pressure_hpa, self.temperature_c];
-        let payload: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        Frame {
-            track: 0,
-            // Each can be understood by itself.
-            key: true,
-            leading: false,
-            time: Timestamp(self.time_s * 1_000_000),
-            clock: 0,
-            payload: Bytes::from(payload),
-        }
-    }
-
-    fn from_frame(frame: &Frame) -> Option<Self> {
-        let (pressure, temperature) = frame.payload.split_first_chunk()?;
-        Some(Self {
-            time_s: frame.time.0 / 1_000_000,
-            pressure_hpa: f64::from_le_bytes(*pressure),
-            temperature_c: f64::from_le_bytes(*temperature.first_chunk()?),
-        })
-    }
-}
-
-/// A station that is measuring.
+/// A sensor's recorder.
 #[derive(Debug)]
-pub struct Station {
+pub struct Recorder {
     writer: Writer,
     producer: Producer,
 }
 
-impl Station {
-    /// Makes a place for measurements.
+impl Recorder {
+    /// Records into the volume in `dir`, which is made if it is not there.
     ///
     /// # Errors
     ///
-    /// What camring says.
-    pub fn create(dir: &Path) -> Result<()> {
-        let options = CreateOptions {
-            size: VolumeSize::Blocks(16),
-            block_len: Some(64 << 10),
-            replace: false,
-        };
-        Volume::create(dir, &options, &mut |_, _| {}).map(drop)
-    }
-
-    /// Starts to measure.
-    ///
-    /// # Errors
-    ///
-    /// What camring says.
-    pub fn start(dir: &Path) -> Result<Self> {
+    /// camring's.
+    pub fn open(dir: &Path) -> camring::Result<Self> {
+        if Volume::open(dir).is_err() {
+            let size = VolumeSize::Blocks(16);
+            let options = CreateOptions {
+                size,
+                block_len: Some(256 << 10),
+                replace: false,
+            };
+            Volume::create(dir, &options, &mut |_, _| {})?;
+        }
         let writer = Writer::open(dir, WriterOptions::default())?;
         let mut producer = writer.producer()?;
         let track = TrackSetup {
@@ -89,87 +44,105 @@ impl Station {
             width_px: 0,
             height_px: 0,
             channel_count: 0,
-            extra: Bytes::from_static(b"hPa, degrees Celsius"),
+            extra: Bytes::from_static(b"celsius"),
         };
         let setup = StreamSetup {
-            name: "weather".to_owned(),
+            name: "boiler".to_owned(),
             tracks: vec![track],
         };
-        producer.add_stream(STATION, setup)?;
+        producer.add_stream(SENSOR, setup)?;
         Ok(Self { writer, producer })
     }
 
-    /// Keeps a measurement.
+    /// Records what the sensor says in second `second`.
     ///
     /// # Errors
     ///
-    /// What camring says.
-    pub fn keep(&mut self, measurement: Measurement) -> Result<()> {
-        self.producer.push(STATION, measurement.to_frame())
+    /// camring's.
+    pub fn record(&mut self, second: i64, celsius: f64) -> camring::Result<()> {
+        self.producer.push(
+            SENSOR,
+            Frame {
+                track: 0,
+                key: true,
+                leading: false,
+                time: Timestamp(second * 1_000_000),
+                clock: second,
+                payload: Bytes::copy_from_slice(&celsius.to_le_bytes()),
+            },
+        )
     }
 
-    /// Makes sure that everything is on the disk.
+    /// Waits until everything is on disk.
     ///
     /// # Errors
     ///
-    /// What camring says.
-    pub fn save(&self) -> Result<()> {
+    /// camring's.
+    pub fn commit(&self) -> camring::Result<()> {
         self.writer.commit().map(drop)
     }
 
-    /// The measurements, to be looked at.
+    /// The volume, to look into while it is being recorded.
     pub fn volume(&self) -> &Volume {
         self.writer.volume()
     }
 
-    /// Ends.
+    /// Ends the recording.
     ///
     /// # Errors
     ///
-    /// What camring says.
-    pub fn stop(self) -> Result<()> {
+    /// camring's.
+    pub fn close(self) -> camring::Result<()> {
         drop(self.producer);
         self.writer.close().map(drop)
     }
 }
 
-/// The measurements between two times, both in seconds.
+/// What was recorded from second `from` to second `to`.
 ///
 /// # Errors
 ///
-/// What camring says.
-pub fn between(volume: &Volume, first_s: i64, last_s: i64) -> Result<Vec<Measurement>> {
-    let at = |time_s: i64| Timestamp(time_s * 1_000_000);
-    let range = TimeRange::new(at(first_s), at(last_s));
+/// camring's.
+pub fn history(volume: &Volume, from: i64, to: i64) -> camring::Result<Vec<(i64, f64)>> {
+    let range = TimeRange {
+        start: Timestamp(from * 1_000_000),
+        end: Timestamp(to * 1_000_000),
+    };
     let mut reader = Reader::open(volume)?;
-    let items = reader.read(Query::time([STATION], range))?;
-    Ok(items.filter_map(|item| measurement(&item.item)).collect())
+    let items = reader.read(Query::time([SENSOR], range))?;
+    Ok(items
+        .filter_map(|recorded| reading(&recorded.item))
+        .filter(|r| r.0 >= from)
+        .collect())
 }
 
-/// Hands over each measurement as soon as it is safe, until `take` has enough.
+/// Follows the recording, and hands each reading to `take` as soon as it is written, until it says
+/// that it has enough.
 ///
 /// # Errors
 ///
-/// What camring says.
-pub fn follow(volume: &Volume, mut take: impl FnMut(Measurement) -> bool) -> Result<()> {
+/// camring's.
+pub fn follow(volume: &Volume, take: &mut dyn FnMut(i64, f64) -> bool) -> camring::Result<()> {
     let mut reader = Reader::open(volume)?;
     let query = Query {
-        streams: vec![STATION],
+        streams: vec![SENSOR],
         select: Select::Time(TimeRange::ALL),
-        until: Until::Committed,
+        until: Until::Written,
     };
-    let mut items = reader.read(query)?;
-    while let Some(recorded) = items.next() {
-        if measurement(&recorded.item).is_some_and(|measurement| !take(measurement)) {
+    for recorded in reader.read(query)? {
+        if let Some((second, celsius)) = reading(&recorded.item)
+            && !take(second, celsius)
+        {
             break;
         }
     }
     Ok(())
 }
 
-fn measurement(item: &Item) -> Option<Measurement> {
-    match item {
-        Item::Frame(frame) => Measurement::from_frame(frame),
-        _ => None,
-    }
+fn reading(item: &Item) -> Option<(i64, f64)> {
+    let Item::Frame(frame) = item else {
+        return None;
+    };
+    let bytes = frame.payload.first_chunk()?;
+    Some((frame.time.0 / 1_000_000, f64::from_le_bytes(*bytes)))
 }
