@@ -101,8 +101,8 @@ impl Reader {
     /// [`Failed`](ErrorKind::Failed) when the reader's thread has ended.
     pub fn read(&mut self, query: Query) -> Result<Frames<'_>> {
         let (outlet, inlet) = ring(self.waker.clone(), self.after_read.take());
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send((query, outlet)));
-        if !matches!(sent, Some(Ok(()))) {
+        let jobs = self.jobs.as_ref();
+        if jobs.is_none_or(|jobs| jobs.send((query, outlet)).is_err()) {
             return Err(Error::new(
                 ErrorKind::Failed,
                 "the reader's thread has ended",

@@ -29,7 +29,7 @@ impl Quota {
     }
 
     /// Whether `len` bytes would fit if nothing else were in use.
-    pub fn can_hold(&self, len: u64) -> bool {
+    pub(super) fn can_hold(&self, len: u64) -> bool {
         len <= self.limit
     }
 
