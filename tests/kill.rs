@@ -22,148 +22,21 @@
 mod camera;
 #[path = "kill/child.rs"]
 mod child;
+#[path = "kill/lives.rs"]
+mod lives;
 #[path = "kill/log.rs"]
 mod log;
 #[path = "support/recording.rs"]
 mod recording;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use camera::Random;
-use camring::frame::StreamId;
-use camring::reader::{Query, Reader};
-use camring::volume::Volume;
-use log::{Log, STREAM_COUNT};
-
-/// The commit period of the recorder.
-const COMMIT_US: u64 = 50_000;
-/// What may be lost beyond the commit period: one write and two flushes, on a machine that does
-/// other things as well. The measured loss is printed; `accept` holds it to a bound.
-const MARGIN_US: i64 = 2_000_000;
-/// What opening may take here. Measured and printed; the promise is 2 s.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
-const BLOCK_COUNT: u64 = 32;
-const BLOCK_LEN: u32 = 1 << 20;
 
 /// Not a test of its own: the recorder that is killed. Without its environment it does nothing.
 #[test]
 fn recorder_process() {
     if let Some(dir) = std::env::var_os(child::DIR_VARIABLE) {
-        child::record(Path::new(&dir), COMMIT_US);
+        child::record(Path::new(&dir), lives::COMMIT_US);
     }
-}
-
-fn boot_us() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
-}
-
-fn spawn_recorder(dir: &Path, acks: std::io::PipeWriter) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "recorder_process",
-            "--nocapture",
-            "--test-threads",
-            "1",
-        ])
-        .env(child::DIR_VARIABLE, dir)
-        .env_remove("RUST_BACKTRACE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(acks)
-        .spawn()
-        .unwrap()
-}
-
-/// One life: recorded at `speed` times real speed, killed after `life_us`.
-fn live_and_die(dir: &Path, log: &mut Log, speed: u64, life: Duration) {
-    let (ack_reader, ack_writer) = std::io::pipe().unwrap();
-    let mut recorder = spawn_recorder(dir, ack_writer);
-    let frames = recorder.stdin.take().unwrap();
-    let first = log.begin_life();
-    let feeder = std::thread::spawn(move || log::feed(frames, first, speed));
-    let listener = std::thread::spawn(move || log::listen(ack_reader));
-    // The moment of the kill is not an event that anything could tell.
-    std::thread::sleep(life);
-    let early_end = recorder.try_wait().unwrap();
-    let killed_us = boot_us();
-    recorder.kill().unwrap();
-    recorder.wait().unwrap();
-    let sent = feeder.join().unwrap();
-    let told = listener.join().unwrap();
-    assert!(
-        early_end.is_none(),
-        "the recorder ended by itself: {:?}",
-        told.unknown
-    );
-    log.end_life(sent, told, killed_us);
-}
-
-/// What a crash, an administrator or a restored backup may have done to the cache files.
-fn spoil_caches(dir: &Path, old: &Path, random: &mut Random) -> &'static str {
-    let names = ["blocktable", "volume.json", "timeline"];
-    let some: Vec<_> = names.iter().filter(|_| random.below(2) == 0).collect();
-    let act = random.below(6);
-    for name in some {
-        let path = dir.join(name);
-        match act {
-            0 => drop(std::fs::remove_file(&path)),
-            1 => corrupt(&path, random),
-            2 if old.join(name).exists() => drop(std::fs::copy(old.join(name), &path).unwrap()),
-            _ => {}
-        }
-    }
-    ["deleted", "corrupted", "older", "as they were"][act.min(3) as usize]
-}
-
-fn corrupt(path: &Path, random: &mut Random) {
-    let Ok(mut bytes) = std::fs::read(path) else {
-        return;
-    };
-    for _ in 0..1 + random.below(20) {
-        let at = random.below(bytes.len() as u64) as usize;
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte ^= 1 << random.below(8);
-        }
-    }
-    if random.below(3) == 0 {
-        bytes.truncate(random.below(bytes.len() as u64) as usize);
-    }
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn keep_old_caches(dir: &Path, old: &Path) {
-    for name in ["blocktable", "volume.json", "timeline"] {
-        let _ = std::fs::copy(dir.join(name), old.join(name));
-    }
-}
-
-/// Reads the whole volume, block by block and stream by stream, and lets the log judge it.
-fn check(dir: &Path, log: &mut Log) -> Duration {
-    let start = Instant::now();
-    let volume = Volume::open(dir).unwrap();
-    let took = start.elapsed();
-    assert!(took < OPEN_LIMIT, "opened after {took:?}");
-    assert!(!volume.is_damaged());
-    let rows = volume.table().blocks();
-    let blocks: Vec<_> = rows.map(|row| row.sequence).collect();
-    let head = volume.table().head();
-    let mut reader = Reader::open(&volume).unwrap();
-    let items: Vec<_> = reader.read(Query::blocks(blocks)).unwrap().collect();
-    log.judge_blocks(
-        &items,
-        head.saturating_sub(BLOCK_COUNT),
-        MARGIN_US + COMMIT_US as i64,
-    );
-    for stream in (0..STREAM_COUNT).map(StreamId) {
-        let all = camring::base::time::TimeRange::ALL;
-        let items: Vec<_> = reader.read(Query::time([stream], all)).unwrap().collect();
-        log.judge_stream(stream, &items);
-    }
-    took
 }
 
 /// Four cameras, killed again and again, also while the recorder starts; caches are lost, spoilt and
@@ -176,32 +49,5 @@ fn what_was_durable_survives_every_kill() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(50);
     let seed = camera::seed();
-    eprintln!("seed {seed}, {kills} kills");
-    let mut random = Random::new(seed);
-    let dir = recording::volume(BLOCK_COUNT, BLOCK_LEN);
-    let old = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let mut log = Log::default();
-    let mut longest_open = Duration::ZERO;
-    for kill in 0..kills {
-        let speed = [1, 1, 4, 20][random.below(4) as usize];
-        let life_us = match random.below(4) {
-            0 => random.below(60_000),
-            1 | 2 => random.below(600_000),
-            _ => random.below(1_800_000),
-        };
-        live_and_die(dir.path(), &mut log, speed, Duration::from_micros(life_us));
-        let caches = spoil_caches(dir.path(), old.path(), &mut random);
-        eprint!(
-            "kill {kill}: {speed}x, after {} ms, caches {caches}: ",
-            life_us / 1000
-        );
-        let took = check(dir.path(), &mut log);
-        longest_open = longest_open.max(took);
-        eprintln!("{}, opened in {} ms", log.last_life(), took.as_millis());
-        if random.below(5) == 0 {
-            keep_old_caches(dir.path(), old.path());
-        }
-    }
-    log.summarize();
-    eprintln!("opened within {} ms", longest_open.as_millis());
+    lives::run(kills, seed, &mut |_| {});
 }

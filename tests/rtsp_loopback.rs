@@ -85,11 +85,14 @@ fn first_setup(items: &[Item]) -> &StreamSetup {
 
 /// The items without the gap at the very start of cameras that are described by their first picture:
 /// sound that comes before it cannot be kept.
-fn without_first_silence(kind: &str, items: &[Item]) -> Vec<Item> {
+fn without_first_silence(kind: &str, mut items: Vec<Item>) -> Vec<Item> {
     let is_gap = |item: &&Item| matches!(item, Item::Gap(gap) if gap.cause == GapCause::NoSignal);
     let count = items.iter().take_while(is_gap).count();
     let has_late_sound = kind == "mjpeg+pcmu" && count == 2;
-    items[if has_late_sound { 2 } else { 0 }..].to_vec()
+    if has_late_sound {
+        items.drain(..2);
+    }
+    items
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn every_access_unit_of_every_kind_of_camera_arrives_once_and_unchanged() {
     }
     runtime.block_on(recorder.stop());
     for (stream, (kind, transport, _)) in (1..).zip(kinds) {
-        let items = without_first_silence(kind, &collector.items(stream));
+        let items = without_first_silence(kind, collector.items(stream));
         let setup = first_setup(&items);
         let handed_out = server.handed_out(&format!("/{kind}/0"));
         assert_eq!(setup.tracks.len(), if kind.contains('+') { 2 } else { 1 });

@@ -159,6 +159,9 @@ impl Track {
     }
 }
 
+/// A gap as the cache file keeps it.
+type StoredGap = (i64, Option<i64>, u8, Option<u64>, Sequence);
+
 /// The timelines as the cache file keeps them.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
@@ -167,7 +170,7 @@ struct Stored {
     recorded: Vec<(i64, i64, Sequence)>,
     /// Start, end if it has one, number of the cause, lost frames if they are known, and the block
     /// of the newest record.
-    gaps: Vec<(i64, Option<i64>, u8, Option<u64>, Sequence)>,
+    gaps: Vec<StoredGap>,
 }
 
 impl Serialize for Timeline {

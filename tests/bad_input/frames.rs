@@ -276,7 +276,7 @@ fn frames_are_stored_with_the_times_that_they_came_with() {
         };
         pushed.push(frame.clone());
         producer.push(CAMERA, frame).unwrap();
-        if number % 7 == 0 {
+        if number.is_multiple_of(7) {
             writer.commit().unwrap();
         }
     }

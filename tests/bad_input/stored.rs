@@ -210,8 +210,14 @@ fn a_volume_of_a_later_release_is_not_touched() {
     let volume = Volume::open(dir.path()).unwrap();
     assert_eq!(numbers_of(&volume, CAMERA.0), (0..50).collect::<Vec<_>>());
 
-    // The version stands behind magic number and checksum.
-    file.write_all_at(&[2], 12).unwrap();
+    // The version stands behind the checksum, which every version keeps where it is.
+    let mut first = [0; PAGE_LEN];
+    file.read_exact_at(&mut first, 0).unwrap();
+    let mut later = first;
+    later[12] = 2;
+    let sum = camring::block::checksum::crc32c(&later[12..]);
+    later[8..12].copy_from_slice(&sum.to_le_bytes());
+    file.write_all_at(&later, 0).unwrap();
     for refused in [
         Volume::open(dir.path()).unwrap_err(),
         Writer::open(dir.path(), WriterOptions::default()).unwrap_err(),
@@ -222,7 +228,7 @@ fn a_volume_of_a_later_release_is_not_touched() {
             &["later release", "Use that release"],
         );
     }
-    file.write_all_at(&[1], 12).unwrap();
+    file.write_all_at(&first, 0).unwrap();
     assert!(std::fs::read(dir.path().join("data")).unwrap() == before);
 }
 

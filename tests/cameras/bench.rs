@@ -1,5 +1,6 @@
 //! Cameras that are being recorded into a volume: the recorder on a runtime of one thread, a
 //! producer as its sink, and the writer behind it.
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::recording;
 
 /// The longest wait for something that will surely happen.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(10);
 const BLOCK_LEN: u32 = 2 << 20;
@@ -76,7 +77,7 @@ impl Recording {
             if Instant::now() >= deadline {
                 return false;
             }
-            // The reports have no event to wait for: time itself is the matter.
+            // How the cameras are doing is to be looked at; nobody tells of a change.
             std::thread::sleep(LOOK);
         }
         true

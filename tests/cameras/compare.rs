@@ -10,7 +10,7 @@ use crate::rtsp_server::Unit;
 use crate::stored::StoredFrame;
 
 /// Times may differ by this much, in microseconds.
-const TOLERANCE_US: i64 = 1_000;
+pub(crate) const TOLERANCE_US: i64 = 1_000;
 
 /// How the frames of one track compare with the log of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,11 @@ pub(crate) struct Comparison {
     pub(crate) stray_count: usize,
     /// Frames whose bytes or key flag differ.
     pub(crate) damaged_count: usize,
-    /// How often the difference between the frame's time and the server's changes by more than a
-    /// millisecond from one frame to the next.
-    pub(crate) time_step_count: usize,
-    /// The greatest such change, in microseconds.
+    /// The greatest difference between the distance of two frames that follow each other and that
+    /// of their units, in microseconds.
     pub(crate) max_step_us: i64,
+    /// The same of any two frames of the track.
+    pub(crate) max_error_us: i64,
     /// What the frames' UTC is ahead of the server's clock at the end, in microseconds.
     pub(crate) ahead_us: i64,
     /// What went wrong first.
@@ -68,7 +68,7 @@ impl Comparison {
     /// Goes through frames and units side by side. Returns the number of units up to the last frame.
     fn walk(&mut self, frames: &[StoredFrame], units: &[Unit]) -> usize {
         let mut next = 0;
-        let mut ahead_us = None;
+        let mut aheads_us = Vec::new();
         for (number, frame) in frames.iter().enumerate() {
             let clock_us = clock_us(&frames[0], frame);
             let is_of = |unit: &Unit| (clock_us - pts_us(&units[0], unit)).abs() <= TOLERANCE_US;
@@ -87,14 +87,20 @@ impl Comparison {
                 self.damaged_count += 1;
                 self.trouble(|| format!("frame {number} differs"));
             }
-            self.ahead_us = frame.time.0 - unit.pts_ns / 1_000;
-            let step_us = self.ahead_us - ahead_us.replace(self.ahead_us).unwrap_or(self.ahead_us);
-            if step_us.abs() > TOLERANCE_US {
-                self.time_step_count += 1;
-                self.max_step_us = self.max_step_us.max(step_us.abs());
-            }
+            aheads_us.push(frame.time.0 - unit.pts_ns / 1_000);
         }
+        self.look_at_times(&aheads_us);
         next
+    }
+
+    /// Looks at what the time of each frame is ahead of the server's clock.
+    fn look_at_times(&mut self, aheads_us: &[i64]) {
+        let steps_us = aheads_us.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        self.max_step_us = steps_us.max().unwrap_or(0);
+        let least_us = aheads_us.iter().min().copied().unwrap_or(0);
+        let most_us = aheads_us.iter().max().copied().unwrap_or(0);
+        self.max_error_us = most_us - least_us;
+        self.ahead_us = aheads_us.last().copied().unwrap_or(0);
     }
 
     fn trouble(&mut self, what: impl Fn() -> String) {
@@ -111,16 +117,14 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} sent, {} missing, {} stray, {} differ, {} steps in time",
+            "{} sent, {} missing, {} stray, {} differ, times differ by {} us ({} from frame to frame)",
             self.sent_count,
             self.missing_count,
             self.stray_count,
             self.damaged_count,
-            self.time_step_count
+            self.max_error_us,
+            self.max_step_us
         )?;
-        if self.time_step_count > 0 {
-            write!(f, " of {} us at most", self.max_step_us)?;
-        }
         match &self.first_trouble {
             Some(trouble) => write!(f, "; {trouble}"),
             None => Ok(()),

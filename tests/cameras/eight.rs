@@ -1,4 +1,5 @@
 //! Eight cameras of all kinds at once, recorded, read back and exported.
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::path::Path;
 use std::time::Duration;
@@ -63,6 +64,47 @@ pub(crate) struct Outcome {
     pub(crate) gap_count: usize,
 }
 
+impl Outcome {
+    /// Units that were sent, of all cameras.
+    pub(crate) fn sent_count(&self) -> usize {
+        self.tracks.iter().map(|t| t.comparison.sent_count).sum()
+    }
+
+    /// Units that are missing, and frames that are not as they were sent.
+    pub(crate) fn fault_count(&self) -> usize {
+        self.tracks.iter().map(|t| t.comparison.fault_count()).sum()
+    }
+
+    /// By how much times differ from the server's, at most, in microseconds: of pictures those of
+    /// any two, of sound those that follow each other. Sound is put beside the pictures, little by
+    /// little, when the first sender reports tell its place.
+    pub(crate) fn max_time_error_us(&self) -> i64 {
+        let error_us = |track: &Track| {
+            let comparison = &track.comparison;
+            if track.is_video {
+                comparison.max_error_us
+            } else {
+                comparison.max_step_us
+            }
+        };
+        self.tracks.iter().map(error_us).max().unwrap_or(0)
+    }
+
+    /// How far sound is from its place beside the pictures, at most, in microseconds.
+    pub(crate) fn max_apart_us(&self) -> i64 {
+        let apart_us = self.tracks.iter().map(|track| track.apart_us.abs());
+        apart_us.max().unwrap_or(0)
+    }
+
+    /// Prints a line for each track.
+    pub(crate) fn print(&self) {
+        for track in &self.tracks {
+            let apart_us = track.apart_us;
+            eprintln!("{}: {}, {apart_us} us apart", track.name, track.comparison);
+        }
+    }
+}
+
 /// What became of one track of one camera.
 pub(crate) struct Track {
     /// The camera and the codec.
@@ -71,6 +113,12 @@ pub(crate) struct Track {
     pub(crate) comparison: Comparison,
     /// How far the track is from its place beside track 0, in microseconds.
     pub(crate) apart_us: i64,
+}
+
+/// For how long the eight cameras are recorded: `CAMRING_CAMERA_SECONDS`, or else `usual`.
+pub(crate) fn seconds(usual: u64) -> u64 {
+    let given = std::env::var("CAMRING_CAMERA_SECONDS").ok();
+    given.map_or(usual, |seconds| seconds.parse().unwrap())
 }
 
 /// Records the eight cameras for `seconds`, checks the export of each, and compares what is stored

@@ -87,16 +87,21 @@ impl Export {
     /// to complain of.
     pub(crate) fn check(&self, frames: &[StoredFrame], pace: Pace) {
         let packets = packets(&self.path);
-        assert_eq!(packets.len(), frames.len(), "packets of {:?}", self.path);
+        assert_eq!(
+            packets.len(),
+            frames.len(),
+            "packets of {}",
+            self.path.display()
+        );
         for track in 0..16 {
             let packets = packets.iter().filter(|p| p.track == u64::from(track));
             let frames = frames.iter().filter(|frame| frame.track == track);
             for (number, (packet, frame)) in packets.zip(frames).enumerate() {
-                let place = format!("frame {number} of track {track} in {:?}", self.path);
-                assert_eq!((packet.len, packet.sum), (frame.len, frame.sum), "{place}");
-                assert_eq!(packet.key, frame.key, "{place}");
+                let what = format!("frame {number} of track {track} in {}", self.path.display());
+                assert_eq!((packet.len, packet.sum), (frame.len, frame.sum), "{what}");
+                assert_eq!(packet.key, frame.key, "{what}");
                 let late_us = packet.time_us - frame.time.us_since(self.summary.start);
-                assert!(late_us.abs() <= TOLERANCE_US, "{place}: {late_us} us late");
+                assert!(late_us.abs() <= TOLERANCE_US, "{what}: {late_us} us late");
             }
         }
         check_mkvmerge(&self.path);
@@ -118,7 +123,7 @@ fn packets(path: &Path) -> Vec<Packet> {
         .args(["-v", "warning", "-of", "json", "-show_packets"])
         .args(["-show_data_hash", "CRC32"])
         .arg(path));
-    assert_eq!(complaints, "", "ffprobe of {path:?}");
+    assert_eq!(complaints, "", "ffprobe of {}", path.display());
     let json: Value = serde_json::from_slice(&json).unwrap();
     let packets = json["packets"].as_array().unwrap();
     packets.iter().map(packet).collect()
@@ -147,8 +152,8 @@ fn check_mkvmerge(path: &Path) {
     let (json, _) = run(Command::new("mkvmerge").arg("-J").arg(path));
     let json: Value = serde_json::from_slice(&json).unwrap();
     let nothing = Value::Array(Vec::new());
-    assert_eq!(json["errors"], nothing, "mkvmerge -J {path:?}");
-    assert_eq!(json["warnings"], nothing, "mkvmerge -J {path:?}");
+    assert_eq!(json["errors"], nothing, "mkvmerge -J {}", path.display());
+    assert_eq!(json["warnings"], nothing, "mkvmerge -J {}", path.display());
     assert_eq!(json["container"]["supported"], true);
 }
 
@@ -165,7 +170,7 @@ fn check_decode(path: &Path, pace: Pace) {
         .arg(path)
         .args(options)
         .args(["-f", "null", "-"]));
-    assert_eq!(complaints, "", "ffmpeg decodes {path:?}");
+    assert_eq!(complaints, "", "ffmpeg decodes {}", path.display());
 }
 
 /// Runs a program; returns what it printed to stdout and to stderr.

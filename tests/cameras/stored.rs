@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use camring::base::geometry::Sequence;
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Codec, Frame, Gap, Item, StreamSetup};
+use camring::frame::{Frame, Gap, Item, StreamSetup};
 use camring::reader::{Query, Reader, Recorded};
 use camring::volume::Volume;
 
@@ -15,7 +15,6 @@ use crate::rtsp_server::parts;
 #[derive(Clone, Debug)]
 pub(crate) struct StoredFrame {
     pub(crate) track: u8,
-    pub(crate) codec: Codec,
     pub(crate) rate_hz: u32,
     pub(crate) key: bool,
     pub(crate) time: Timestamp,
@@ -72,7 +71,6 @@ impl Stored {
         let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32IsoHdlc, &frame.payload);
         StoredFrame {
             track: frame.track,
-            codec: track.codec,
             rate_hz: track.clock_rate_hz,
             key: frame.key,
             time: frame.time,

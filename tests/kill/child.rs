@@ -86,7 +86,7 @@ pub(super) fn record(dir: &Path, commit_us: u64) {
             "push {} {} {}\n",
             word(0),
             word(1),
-            super::boot_us()
+            super::lives::boot_us()
         ));
     }
 }

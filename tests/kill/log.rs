@@ -10,6 +10,7 @@ use camring::frame::{Frame, Item, StreamId};
 use camring::reader::Recorded;
 
 use super::child;
+use super::lives::Figures;
 use super::recording::{KEY_EVERY, frame, time_of};
 
 pub(super) const STREAM_COUNT: u64 = 4;
@@ -245,8 +246,8 @@ impl Log {
                 }
             }
         }
-        let newest = self.entries.range((stream, 0)..=(stream, u64::MAX));
-        let newest = newest.filter(|(_, entry)| entry.block.is_some()).last();
+        let mut newest = self.entries.range((stream, 0)..=(stream, u64::MAX));
+        let newest = newest.rfind(|(_, entry)| entry.block.is_some());
         assert_eq!(
             last,
             newest.map(|((_, number), _)| *number),
@@ -258,7 +259,7 @@ impl Log {
         &self.last_life
     }
 
-    pub(super) fn summarize(&mut self) {
+    pub(super) fn summarize(&mut self) -> Figures {
         self.losses_us.sort_unstable();
         let middle = self.losses_us[self.losses_us.len() / 2];
         let longest = self.losses_us.last().copied().unwrap_or(0);
@@ -276,6 +277,10 @@ impl Log {
             self.kept_count > 0,
             "nothing was recorded, so nothing was shown"
         );
+        Figures {
+            longest_loss_us: longest,
+            longest_open_us: open,
+        }
     }
 }
 

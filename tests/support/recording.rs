@@ -37,7 +37,7 @@ pub(crate) fn frame(stream: u64, number: u64) -> Frame {
 
 /// The time of frame number `number` of a made-up camera.
 pub(crate) fn time_of(number: u64) -> Timestamp {
-    Timestamp(START_US + 40_000 * number as i64)
+    Timestamp(START_US + 40_000 * number.cast_signed())
 }
 
 /// The number of a frame that [`frame`] has made. Panics when any part of it is not as it was
