@@ -116,6 +116,7 @@ impl Core {
         self.begin_commit();
         self.commit_target = None;
         self.is_commit_awaited = true;
+        self.awaited = self.stage.goals();
     }
 
     /// Whether the newest commit that somebody waits for is durable.

@@ -158,6 +158,8 @@ pub(super) struct Core {
     /// Where the commit that somebody waits for ends; none until all of it is packed.
     pub(super) commit_target: Option<Position>,
     pub(super) is_commit_awaited: bool,
+    /// What it waits for besides: streams, and how many of their frames have to be packed.
+    pub(super) awaited: Vec<(u32, u64)>,
     /// Bytes written in this life.
     pub(super) written_len: u64,
     /// Flushes that succeeded in this life.
@@ -215,6 +217,7 @@ impl Core {
             plan: Vec::new(),
             commit_target: None,
             is_commit_awaited: false,
+            awaited: Vec::new(),
             written_len: 0,
             flush_count: 0,
             spare_index: IndexBuilder::default(),
@@ -469,6 +472,7 @@ impl Stream {
             setup: bytes::Bytes::new(),
             last_key: None,
             last_sequence: 0,
+            packed_count: 0,
             quota: quota.clone(),
         }
     }

@@ -113,7 +113,9 @@ impl Core {
             }
         }
         self.phase = Phase::Ready;
+        // Who waits for a commit waits for the frames that are pending again.
         self.commit_target = None;
+        self.awaited = self.stage.goals();
         self.begin_commit();
     }
 

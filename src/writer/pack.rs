@@ -20,7 +20,9 @@ impl Core {
         self.seal_at_clock_step();
         let gather_len = GATHER_LEN.min(self.geometry().block_len() as usize / 4);
         while !self.stage.is_empty() {
-            if self.commit_len.is_none() && self.stage.pending_len() < gather_len {
+            let is_awaited = self.is_commit_awaited && self.commit_target.is_none();
+            let is_due = self.commit_len.is_some() || is_awaited;
+            if !is_due && self.stage.pending_len() < gather_len {
                 return;
             }
             if !self.has_block() {
@@ -67,6 +69,7 @@ impl Core {
 
     /// Once all that was pending at the beginning of a commit is packed, its flush is due.
     fn note_packed(&mut self, len: usize) {
+        self.note_awaited();
         let Some(left) = self.commit_len else { return };
         let left = if self.stage.is_empty() {
             0
@@ -74,13 +77,26 @@ impl Core {
             left.saturating_sub(len)
         };
         self.commit_len = Some(left).filter(|left| *left > 0);
-        if left == 0 && self.is_commit_awaited {
-            let last = self.unflushed.back().map(|run| run.header.position());
-            self.commit_target
-                .get_or_insert(last.unwrap_or(self.durable));
-        }
         if left == 0 && !(self.unflushed.is_empty() && self.sealed.is_empty()) {
             self.want_flush();
+        }
+    }
+
+    /// Somebody waits for the frames that were pending when they asked, each stream's up to its
+    /// own: others may have come between. Once all are packed, what is packed now is their commit.
+    fn note_awaited(&mut self) {
+        if !self.is_commit_awaited || self.commit_target.is_some() {
+            return;
+        }
+        let stage = &self.stage;
+        self.awaited
+            .retain(|(dense, goal)| !stage.has_packed(*dense, *goal));
+        if self.awaited.is_empty() {
+            let last = self.unflushed.back().map(|run| run.header.position());
+            self.commit_target = Some(last.unwrap_or(self.durable));
+            if last.is_some() {
+                self.want_flush();
+            }
         }
     }
 

@@ -186,6 +186,7 @@ impl Producer {
             setup: Bytes::new(),
             last_key: None,
             last_sequence: known.as_ref().map_or(0, |known| known.last_sequence),
+            packed_count: 0,
             quota: held.quota.clone(),
         });
         let message = Message::Stream {

@@ -36,6 +36,8 @@ pub(super) struct Stream {
     pub last_key: Option<DecodeStart>,
     /// The newest block that holds it; 0 for none.
     pub last_sequence: Sequence,
+    /// How many of its frames and records were packed; less again when they were packed in vain.
+    pub packed_count: u64,
     /// Given back when frames are durable.
     pub quota: Arc<Quota>,
 }
@@ -108,7 +110,23 @@ impl Stage {
             self.waiting.push_front(dense);
         }
         self.pending_len += cost(&frame);
+        stream.packed_count -= 1;
         stream.pending.push_front(frame);
+    }
+
+    /// For each stream with pending frames, what its count of packed ones is once they are packed.
+    pub(super) fn goals(&self) -> Vec<(u32, u64)> {
+        let goal = |dense: &u32| {
+            let stream = self.streams.get(*dense as usize)?;
+            Some((*dense, stream.packed_count + stream.pending.len() as u64))
+        };
+        self.waiting.iter().filter_map(goal).collect()
+    }
+
+    /// Whether stream number `dense` has come to `goal`.
+    pub(super) fn has_packed(&self, dense: u32, goal: u64) -> bool {
+        let stream = self.streams.get(dense as usize);
+        stream.is_none_or(|stream| stream.packed_count >= goal)
     }
 
     /// Decides on the chunks of the next run and puts them into `plan`, which stays empty when not
@@ -160,6 +178,7 @@ impl Stage {
             .drain(..chunk.count.min(stream.pending.len()))
         {
             self.pending_len -= cost(&frame);
+            stream.packed_count += 1;
             to.push(frame);
         }
         if stream.pending.is_empty() {
