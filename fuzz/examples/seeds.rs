@@ -37,9 +37,21 @@ fn main() -> Result {
     }
     save("whole_image", "untouched", &[0])?;
     // A torn header, a changed frame, a watermark with its checksum put right.
-    save("whole_image", "header", &edits(0, &[(0, 64), (65_536 * 5 + 88, 4)]))?;
-    save("whole_image", "frame", &edits(0, &[(65_536 * 7 + 9_000, 16)]))?;
-    save("whole_image", "mark", &edits(1, &[(65_536 * 9 + 144, 2), (65_536 * 9 + 4_096 + 80, 2)]))?;
+    save(
+        "whole_image",
+        "header",
+        &edits(0, &[(0, 64), (65_536 * 5 + 88, 4)]),
+    )?;
+    save(
+        "whole_image",
+        "frame",
+        &edits(0, &[(65_536 * 7 + 9_000, 16)]),
+    )?;
+    save(
+        "whole_image",
+        "mark",
+        &edits(1, &[(65_536 * 9 + 144, 2), (65_536 * 9 + 4_096 + 80, 2)]),
+    )?;
     Ok(())
 }
 
