@@ -10,6 +10,8 @@
 //! ```
 #![cfg(camring_loom)]
 #![allow(
+    clippy::arc_with_non_send_sync,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     missing_docs,
     reason = "a panic is how a test fails"
@@ -17,5 +19,11 @@
 
 #[path = "loom/buffers.rs"]
 mod buffers;
+#[path = "loom/live.rs"]
+mod live;
+#[path = "loom/seqlock.rs"]
+mod seqlock;
+#[path = "loom/sleeper.rs"]
+mod sleeper;
 #[path = "loom/wake.rs"]
 mod wake;

@@ -262,7 +262,10 @@ fn damage_in_the_last_commit_costs_nothing_older() {
     let regions = map(dir.path());
     let (used, _) = split(&regions);
     let newest = used.iter().map(|region| region.sequence).max().unwrap();
-    let late: Vec<_> = used.into_iter().filter(|r| r.sequence + 2 > newest).collect();
+    let late: Vec<_> = used
+        .into_iter()
+        .filter(|r| r.sequence + 2 > newest)
+        .collect();
     for _ in 0..100 {
         let (region, at) = any(&late, &mut random);
         let still = with_flip(dir.path(), at, 1, || readable(dir.path()));

@@ -35,6 +35,11 @@ fn main() -> Result {
         save("run_and_chunk", name, &run)?;
         save("index", name, &index)?;
     }
+    save("whole_image", "untouched", &[0])?;
+    // A torn header, a changed frame, a watermark with its checksum put right.
+    save("whole_image", "header", &edits(0, &[(0, 64), (65_536 * 5 + 88, 4)]))?;
+    save("whole_image", "frame", &edits(0, &[(65_536 * 7 + 9_000, 16)]))?;
+    save("whole_image", "mark", &edits(1, &[(65_536 * 9 + 144, 2), (65_536 * 9 + 4_096 + 80, 2)]))?;
     Ok(())
 }
 
@@ -45,6 +50,17 @@ fn save(target: &str, name: &str, bytes: &[u8]) -> Result {
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join(name), bytes)?;
     Ok(())
+}
+
+/// Edits of a whole image: at each offset so many bytes of 0xa5.
+fn edits(flags: u8, places: &[(u32, u8)]) -> Vec<u8> {
+    let mut bytes = vec![flags];
+    for (offset, len) in places {
+        bytes.extend(offset.to_le_bytes().iter().take(3));
+        bytes.push(*len);
+        bytes.extend(std::iter::repeat_n(0xa5, usize::from(*len)));
+    }
+    bytes
 }
 
 /// A header page with `count` ranges of each kind.

@@ -6,6 +6,7 @@
 //! A target takes any bytes, panics when a promise is broken, and returns whether the bytes got
 //! through the parser: a corpus whose inputs are all refused at the door would test nothing.
 
+mod image;
 mod seal;
 
 use camring::base::geometry::{self, Geometry, Nonce, VolumeId};
@@ -23,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("block_header", block_header),
     ("index", index),
     ("run_and_chunk", run_and_chunk),
+    ("whole_image", whole_image),
 ];
 
 /// The block that runs, chunks and trailers are read for.
@@ -35,6 +37,11 @@ pub const BLOCK: BlockId = BlockId {
 
 /// Where the run begins in its block: behind the header page.
 pub const RUN_OFFSET: u32 = geometry::PAGE_LEN;
+
+/// A whole volume with edits: opened, verified, read, recorded into, and read again.
+pub fn whole_image(data: &[u8]) -> bool {
+    image::whole_image(data)
+}
 
 /// The measures of the volume: 16 blocks of 1 MiB.
 ///

@@ -18,6 +18,19 @@ pub(crate) fn header(page: &mut [u8]) {
     sum(page, CRC_AT, SUMMED_FROM, page.len());
 }
 
+/// Puts the checksum of a page right that claims to be a header, a run or a trailer.
+pub(crate) fn any_page(page: &mut [u8]) {
+    match page.first_chunk() {
+        Some(b"CAMRINGH" | b"CAMRINGT") => sum(page, CRC_AT, SUMMED_FROM, page.len()),
+        Some(b"CAMRINGR") => {
+            if let Ok(len) = RunHeader::claimed_len(page) {
+                sum(page, CRC_AT, SUMMED_FROM, len);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// A trailer page of `block`.
 pub(crate) fn trailer(page: &mut [u8], block: &BlockId) {
     put(page, 0, b"CAMRINGT");

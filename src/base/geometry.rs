@@ -210,7 +210,7 @@ impl Geometry {
 
     /// The longest setup of a stream as a record, in bytes: each block repeats it twice.
     pub fn max_setup_len(&self) -> usize {
-        self.block_len as usize / 32
+        self.block_len as usize / 16
     }
 
     /// The slot of block `sequence`, which is at least 1.

@@ -4,5 +4,6 @@
 
 pub mod error;
 pub mod geometry;
+pub mod seqlock;
 pub mod sync;
 pub mod time;

@@ -1,20 +1,20 @@
-//! Waking the thread that drives a device, at the price of a system call only when it sleeps.
+//! Waking a thread that waits for work, at the price of a system call only when it sleeps.
 //!
 //! A thread that has nothing to do says so in its [`SleepFlag`], looks at its queues once more,
 //! and only then waits. A thread that has put work into a queue looks at the flag, and rings the
 //! bell only when it is set. A full fence on both sides makes sure that one of them sees the
 //! other: the sleeper the work, or the waker the flag. `tests/loom.rs` models this.
 //!
-//! The bell of a real device is an eventfd that the ring always has a read pending on; the one of
-//! the simulated device unparks a thread.
+//! The bell of a real device is an eventfd that the ring always has a read pending on. A thread
+//! that drives no device waits as a [`Sleeper`], whose bell unparks it; so does the one that drives
+//! a simulated device.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crossbeam_utils::sync::Unparker;
 use rustix::event::EventfdFlags;
 
 use crate::base::error::{Error, Result};
-use crate::base::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::base::sync::{Arc, AtomicBool, Ordering, Parker, Unparker, fence};
 
 /// Whether a thread sleeps, or is about to.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl SleepFlag {
 #[expect(clippy::host_endian_bytes, reason = "it never leaves the machine")]
 const ONE: [u8; 8] = 1u64.to_ne_bytes();
 
-/// Wakes the thread that drives a device. Clones wake the same one.
+/// Wakes a thread. Clones wake the same one.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Shared>);
 
@@ -99,8 +99,9 @@ impl Waker {
         }))
     }
 
-    /// Ends the device's [`wait`](super::Device::wait), or the next one, if the device's thread
-    /// has said that it sleeps. Costs a fence otherwise. Call it after the work was queued.
+    /// Ends the wait of the thread ([`Device::wait`](super::Device::wait),
+    /// [`Sleeper::wait_for`]), if it has said that it sleeps. Costs a fence otherwise. Call it after
+    /// the work was queued.
     pub fn wake(&self) {
         if self.0.flag.take() {
             self.ring();
@@ -130,6 +131,63 @@ impl Waker {
             Bell::Event(event) => Some(event.as_fd()),
             Bell::Thread(_) => None,
         }
+    }
+}
+
+/// A thread that waits for work and drives no device.
+#[derive(Debug)]
+pub struct Sleeper {
+    parker: Parker,
+    waker: Waker,
+}
+
+impl Sleeper {
+    /// For the thread that will call [`wait_for`](Self::wait_for).
+    #[allow(
+        clippy::new_without_default,
+        reason = "a sleeper without its thread makes no sense"
+    )]
+    pub fn new() -> Self {
+        let parker = Parker::new();
+        let waker = Waker::with_thread(parker.unparker().clone());
+        Self { parker, waker }
+    }
+
+    /// What other threads wake it with.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Sleeps until `look` finds something, and returns that. Whoever may change what `look` finds
+    /// calls [`Waker::wake`] afterwards.
+    pub fn wait_for<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            self.waker.flag().prepare();
+            // Once more, now that wakers know: what came before they did is seen here.
+            let found = look();
+            if found.is_none() {
+                self.parker.park();
+            }
+            self.waker.flag().cancel();
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// The next item that `pop` finds in a queue, or `None` when the queue `is_over` and empty.
+    /// Whoever ends it stores that with Release, behind the last item, and calls [`Waker::wake`].
+    pub fn next<T>(&self, is_over: &AtomicBool, mut pop: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_for(|| {
+            // In this order: what was queued before the end is found after it. Acquire: pairs with
+            // the Release store.
+            let is_over = is_over.load(Ordering::Acquire);
+            let item = pop();
+            (item.is_some() || is_over).then_some(item)
+        })
     }
 }
 

@@ -173,7 +173,10 @@ impl Deliverer {
         let (from_key, end) = (self.from_key, self.end);
         let delivery = self.streams.entry(place.stream).or_default();
         if delivery.is_done {
-            return;
+            if end.is_some_and(|end| view.time > end) {
+                return;
+            }
+            delivery.begin_again();
         }
         if from_key && !delivery.may_start_at(view) {
             delivery
@@ -259,6 +262,12 @@ impl Place {
 }
 
 impl Delivery {
+    /// A clock went back into the range after it had been left.
+    fn begin_again(&mut self) {
+        (self.is_done, self.is_started) = (false, false);
+        self.held.clear();
+    }
+
     /// Whether every frame can be decoded by itself: no video, or pictures that are all key.
     fn is_all_key(&self) -> bool {
         let first = self.setup.as_ref().and_then(|setup| setup.tracks.first());

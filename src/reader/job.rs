@@ -17,6 +17,7 @@ use crate::base::error::{ErrorKind, Result};
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::TimeRange;
 use crate::block::record::Record;
+use crate::block::run::DirectoryEntry;
 use crate::block::{ChunkView, RunHeader, StreamSection};
 use crate::frame::{GapCause, StreamId};
 use crate::io::Device;
@@ -86,6 +87,7 @@ pub(super) struct Job<'j> {
     /// Sorted; empty for all.
     streams: Vec<StreamId>,
     starts: HashMap<StreamId, StartAt>,
+    range: TimeRange,
     out: VecDeque<Recorded>,
 }
 
@@ -124,9 +126,9 @@ pub(super) fn run(
     let mut streams = query.streams.clone();
     streams.sort_unstable();
     streams.dedup();
-    let deliverer = match &query.select {
-        Select::Time(range) => Deliverer::for_range(*range),
-        Select::Blocks(_) => Deliverer::for_blocks(),
+    let (deliverer, range) = match &query.select {
+        Select::Time(range) => (Deliverer::for_range(*range), *range),
+        Select::Blocks(_) => (Deliverer::for_blocks(), TimeRange::ALL),
     };
     let mut job = Job {
         blocks,
@@ -134,6 +136,7 @@ pub(super) fn run(
         deliverer,
         streams,
         starts: HashMap::new(),
+        range,
         out: VecDeque::new(),
     };
     let flow = match &query.select {
@@ -264,7 +267,7 @@ impl Job<'_> {
             chunk: *chunk,
         });
         if self.deliverer.is_done(stream) {
-            Vec::new()
+            again(wanted, sequence, &self.range)
         } else {
             wanted.collect()
         }
@@ -421,9 +424,10 @@ impl Job<'_> {
             return Ok(Ok(()));
         }
         let row = self.blocks.volume.table().block(sequence);
-        let is_wanted = |stream: &StreamId| {
+        let is_wanted = |entry: &&DirectoryEntry| {
+            let stream = &entry.stream;
             (self.streams.is_empty() || self.streams.binary_search(stream).is_ok())
-                && !self.deliverer.is_done(*stream)
+                && (!self.deliverer.is_done(*stream) || entry.chunk.times.overlaps(&self.range))
         };
         let before = |stream: &StreamId, offset: u32| {
             let from = self.starts.get(stream);
@@ -431,7 +435,7 @@ impl Job<'_> {
         };
         let mut wanted = Vec::new();
         let mut setups = Vec::new();
-        for entry in run.chunks.iter().filter(|entry| is_wanted(&entry.stream)) {
+        for entry in run.chunks.iter().filter(is_wanted) {
             let chunk = Wanted {
                 stream: entry.stream,
                 chunk: entry.chunk,
@@ -475,4 +479,22 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// The chunks with which a stream comes back into `range`, after a clock went back: from the key
+/// frame on that they need, where this block holds it.
+fn again(
+    chunks: impl Iterator<Item = Wanted>,
+    sequence: Sequence,
+    range: &TimeRange,
+) -> Vec<Wanted> {
+    let all: Vec<_> = chunks.collect();
+    let inside = all.iter().find(|wanted| wanted.chunk.times.overlaps(range));
+    let Some(Wanted { chunk, .. }) = inside else {
+        return Vec::new();
+    };
+    let start = chunk.start.filter(|start| start.sequence == sequence);
+    let from = start.map_or(chunk.offset, |start| start.offset.min(chunk.offset));
+    let behind = |wanted: &Wanted| wanted.chunk.offset >= from;
+    all.into_iter().filter(behind).collect()
 }

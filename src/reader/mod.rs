@@ -101,8 +101,11 @@ impl Reader {
     /// [`Failed`](ErrorKind::Failed) when the reader's thread has ended.
     pub fn read(&mut self, query: Query) -> Result<Frames<'_>> {
         let (outlet, inlet) = ring(self.waker.clone(), self.after_read.take());
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send((query, outlet)));
-        if !matches!(sent, Some(Ok(()))) {
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send((query, outlet)).is_ok());
+        if !sent {
             return Err(Error::new(
                 ErrorKind::Failed,
                 "the reader's thread has ended",
@@ -139,7 +142,6 @@ fn serve(
         if let Err(e) = job::run(volume, device.as_mut(), pool, &query, &mut outlet) {
             tracing::error!("reading {volume:?}: {e}");
         }
-        outlet.finish();
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use crossbeam_utils::sync::{Parker, Unparker};
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::job::Stop;
 use super::query::Recorded;
 use crate::base::error::Result;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::io::Device;
-use crate::io::wake::Waker;
+use crate::io::wake::{Sleeper, Waker};
 use crate::table::TableRow;
 
 /// How many items may wait for their consumer.
@@ -22,14 +21,8 @@ const ITEM_COUNT: usize = 1024;
 pub type AfterRead = Box<dyn FnMut(u64) + Send>;
 
 /// What both ends share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    /// The consumer sleeps until there is an item.
-    is_waiting: AtomicBool,
-    unparker: Unparker,
-    /// The reader's thread sleeps until there is room.
-    is_full: AtomicBool,
-    reader_unparker: Unparker,
     /// The consumer has gone.
     is_cancelled: AtomicBool,
     /// The read has ended; nothing more comes.
@@ -38,11 +31,14 @@ struct Shared {
     missing_count: AtomicU64,
 }
 
-/// The reader's end of one read.
+/// The reader's end of one read. Dropping it tells the consumer that nothing more comes.
 pub(super) struct Outlet {
     ring: HeapProd<Recorded>,
     shared: Arc<Shared>,
-    parker: Parker,
+    /// Waits for room. Not on the device: that one is ready as long as a read is done which nobody
+    /// has taken yet.
+    sleeper: Sleeper,
+    consumer: Waker,
     after_read: Option<AfterRead>,
 }
 
@@ -50,63 +46,49 @@ pub(super) struct Outlet {
 pub(super) struct Inlet {
     ring: HeapCons<Recorded>,
     shared: Arc<Shared>,
-    parker: Parker,
-    reader: Waker,
+    /// Waits for items.
+    sleeper: Sleeper,
+    /// Wakes the reader's thread where it waits for room.
+    room: Waker,
+    /// Wakes it where it waits for its device.
+    device: Waker,
 }
 
-/// A ring for one read; `reader` wakes the reader's thread.
-pub(super) fn ring(reader: Waker, after_read: Option<AfterRead>) -> (Outlet, Inlet) {
+/// A ring for one read; `device` wakes the reader's thread.
+pub(super) fn ring(device: Waker, after_read: Option<AfterRead>) -> (Outlet, Inlet) {
     let (producer, consumer) = HeapRb::new(ITEM_COUNT).split();
-    let (parker, reader_parker) = (Parker::new(), Parker::new());
-    let shared = Arc::new(Shared {
-        is_waiting: AtomicBool::new(false),
-        unparker: parker.unparker().clone(),
-        is_full: AtomicBool::new(false),
-        reader_unparker: reader_parker.unparker().clone(),
-        is_cancelled: AtomicBool::new(false),
-        is_finished: AtomicBool::new(false),
-        missing_count: AtomicU64::new(0),
-    });
+    let shared = Arc::new(Shared::default());
+    let (for_room, for_items) = (Sleeper::new(), Sleeper::new());
+    let inlet = Inlet {
+        ring: consumer,
+        shared: shared.clone(),
+        sleeper: for_items,
+        room: for_room.waker(),
+        device,
+    };
     let outlet = Outlet {
         ring: producer,
-        shared: shared.clone(),
-        parker: reader_parker,
+        shared,
+        consumer: inlet.sleeper.waker(),
+        sleeper: for_room,
         after_read,
     };
-    (
-        outlet,
-        Inlet {
-            ring: consumer,
-            shared,
-            parker,
-            reader,
-        },
-    )
+    (outlet, inlet)
 }
 
 impl Outlet {
-    /// Hands an item over; waits while the ring is full. Not on the device: it would return at once
-    /// as long as a read that nobody has taken yet is done.
+    /// Hands an item over; waits while the ring is full.
     pub(super) fn send(&mut self, item: Recorded) -> Result<(), Stop> {
-        let mut item = item;
-        loop {
-            if self.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
-            match self.ring.try_push(item) {
-                Ok(()) => break,
-                Err(back) => item = back,
-            }
-            self.tell();
-            self.shared.is_full.store(true, Ordering::Relaxed);
-            // SeqCst: pairs with the fence in `tell_room`.
-            fence(Ordering::SeqCst);
-            if self.ring.is_full() && !self.is_cancelled() {
-                self.parker.park();
-            }
-            self.shared.is_full.store(false, Ordering::Relaxed);
+        let is_cancelled = self.sleeper.wait_for(|| {
+            let is_cancelled = self.is_cancelled();
+            (is_cancelled || !self.ring.is_full()).then_some(is_cancelled)
+        });
+        if is_cancelled {
+            return Err(Stop::Cancelled);
         }
-        self.tell();
+        // There is room, and this thread alone fills the ring.
+        let _ = self.ring.try_push(item);
+        self.consumer.wake();
         Ok(())
     }
 
@@ -144,63 +126,33 @@ impl Outlet {
         self.shared.missing_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Nothing more comes.
-    pub(super) fn finish(&mut self) {
-        // Release: pairs with the Acquire load in `next`: who sees it sees every item.
-        self.shared.is_finished.store(true, Ordering::Release);
-        self.tell();
-    }
-
     fn is_cancelled(&self) -> bool {
         self.shared.is_cancelled.load(Ordering::Acquire)
     }
+}
 
-    fn tell(&self) {
-        // SeqCst: pairs with the fence in `next`: either the consumer sees the item, or its flag
-        // is seen here.
-        fence(Ordering::SeqCst);
-        if self.shared.is_waiting.load(Ordering::Relaxed) {
-            self.shared.unparker.unpark();
-        }
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire load in `Sleeper::next`.
+        self.shared.is_finished.store(true, Ordering::Release);
+        self.consumer.wake();
     }
 }
 
 impl Inlet {
     /// The next item; `None` when the read is over.
     pub(super) fn next(&mut self) -> Option<Recorded> {
-        loop {
-            // In this order: what was sent before the end is seen after it.
-            let is_finished = self.shared.is_finished.load(Ordering::Acquire);
-            if let Some(item) = self.try_next() {
-                return Some(item);
-            }
-            if is_finished {
-                return None;
-            }
-            self.shared.is_waiting.store(true, Ordering::Relaxed);
-            // SeqCst: pairs with the fence in `tell`.
-            fence(Ordering::SeqCst);
-            if self.ring.is_empty() && !self.shared.is_finished.load(Ordering::Acquire) {
-                self.parker.park();
-            }
-            self.shared.is_waiting.store(false, Ordering::Relaxed);
-        }
+        let Self { ring, shared, .. } = self;
+        let item = self.sleeper.next(&shared.is_finished, || ring.try_pop());
+        self.room.wake();
+        item
     }
 
     /// The next item if it is there already.
     pub(super) fn try_next(&mut self) -> Option<Recorded> {
         let item = self.ring.try_pop()?;
-        self.tell_room();
+        self.room.wake();
         Some(item)
-    }
-
-    fn tell_room(&self) {
-        // SeqCst: pairs with the fence in `send`: either the reader sees the room, or its flag is
-        // seen here.
-        fence(Ordering::SeqCst);
-        if self.shared.is_full.load(Ordering::Relaxed) {
-            self.shared.reader_unparker.unpark();
-        }
     }
 
     pub(super) fn missing_count(&self) -> u64 {
@@ -211,8 +163,8 @@ impl Inlet {
 impl Drop for Inlet {
     fn drop(&mut self) {
         self.shared.is_cancelled.store(true, Ordering::Release);
-        self.tell_room();
-        self.reader.wake();
+        self.room.wake();
+        self.device.wake();
     }
 }
 

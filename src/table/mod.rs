@@ -6,7 +6,7 @@
 mod query;
 mod row;
 
-pub use self::row::{RowState, TableRow};
+pub use self::row::{RowState, TableRow, skew_of};
 
 use std::sync::{Mutex, PoisonError};
 
@@ -32,8 +32,7 @@ pub struct BlockTable {
 #[derive(Debug)]
 pub struct TableWriter {
     table: Arc<BlockTable>,
-    /// The version of the next write to any row. Kept here, not loaded from the row: the writer
-    /// knows it, and loom misses weakened orderings behind a redundant load.
+    /// The version of the last write to any row.
     version: u64,
 }
 

@@ -30,8 +30,8 @@ impl BlockTable {
     pub fn blocks_in(&self, range: TimeRange) -> Vec<TableRow> {
         // Relaxed: see `TableWriter::set_slot`.
         let skew_us = self.max_skew_us.load(Ordering::Relaxed);
-        let skew_us = i64::try_from(skew_us).unwrap_or(i64::MAX);
-        let arrivals = range.widened(skew_us);
+        let widened = i64::try_from(skew_us).map(|skew_us| range.widened(skew_us));
+        let arrivals = widened.unwrap_or(TimeRange::ALL);
         let (first, head) = self.window();
         let from = self.partition_point(first, head, |row| row.arrivals.end < arrivals.start);
         let found = (from..=head).filter_map(|sequence| self.readable(sequence));

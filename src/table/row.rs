@@ -1,17 +1,7 @@
-//! A row: the seqlock.
-//!
-//! The words of a row are atomics, read and written Relaxed between two looks at the version, so
-//! no race is undefined behaviour. Orderings, and their partners:
-//!
-//! | here | partner |
-//! |---|---|
-//! | writer: version odd (Relaxed), then Release fence, then words | reader: words, then Acquire fence, then version again: whoever saw a new word sees the odd version |
-//! | writer: words, then version even (Release) | reader: first look at the version (Acquire): whoever saw the even version sees all words |
-//!
-//! `tests/loom.rs` fails when any of the four is weakened.
+//! A row: what is known of one block, as words behind a seqlock.
 
 use crate::base::geometry::Sequence;
-use crate::base::sync::{AtomicU64, Ordering, fence, yield_now};
+use crate::base::seqlock::Seqlock;
 use crate::base::time::{TimeRange, Timestamp};
 
 /// What is known of the block in a slot.
@@ -76,6 +66,19 @@ impl Default for TableRow {
     }
 }
 
+/// How far `times` reach beyond `arrivals`, in microseconds: the least skew with which a search by
+/// arrival finds them. Arrivals that were held back, because a clock went back, are far from the
+/// frames' times although these came on time.
+pub fn skew_of(arrivals: &TimeRange, times: &TimeRange) -> u64 {
+    let early = arrivals.start.0.saturating_sub(times.start.0);
+    let late = times.end.0.saturating_sub(arrivals.end.0);
+    // Saturation stands for a skew without a bound.
+    match early.max(late) {
+        i64::MAX => u64::MAX,
+        skew => skew.max(0).cast_unsigned(),
+    }
+}
+
 /// How many words a row has besides its version.
 pub(super) const ROW_WORDS: usize = 7;
 
@@ -123,41 +126,24 @@ impl TableRow {
     }
 }
 
-/// A [`TableRow`] that one thread writes and any number read.
-#[derive(Debug, Default)]
+/// A [`TableRow`] that one thread writes and any number read, on a cache line of its own.
+#[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Row {
-    version: AtomicU64,
-    words: [AtomicU64; ROW_WORDS],
-}
+pub(crate) struct Row(Seqlock<ROW_WORDS>);
 
 impl Row {
-    /// Replaces the row. `version` is even and new.
+    /// Replaces the row; `version` as [`Seqlock::write`] wants it.
     pub(crate) fn write(&self, version: u64, row: &TableRow) {
-        self.version.store(version - 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        for (word, value) in self.words.iter().zip(row.to_words()) {
-            word.store(value, Ordering::Relaxed);
-        }
-        self.version.store(version, Ordering::Release);
+        self.0.write(version, row.to_words());
     }
 
-    /// Reads the row, again and again while it is being written: a write is eight stores long.
     pub(crate) fn read(&self) -> TableRow {
-        loop {
-            let before = self.version.load(Ordering::Acquire);
-            if before.is_multiple_of(2) {
-                let words = std::array::from_fn(|i| {
-                    self.words
-                        .get(i)
-                        .map_or(0, |word| word.load(Ordering::Relaxed))
-                });
-                fence(Ordering::Acquire);
-                if self.version.load(Ordering::Relaxed) == before {
-                    return TableRow::from_words(words);
-                }
-            }
-            yield_now();
-        }
+        TableRow::from_words(self.0.read())
+    }
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Self(Seqlock::new(TableRow::default().to_words()))
     }
 }

@@ -22,6 +22,9 @@ use crate::frame::{StreamId, StreamSetup};
 /// Name of the file in the directory of a volume.
 pub const TIMELINE_NAME: &str = "timeline";
 
+/// The version of the file: one of another is not used.
+const SCHEMA: u32 = 2;
+
 /// The longest file that is read, in bytes.
 const MAX_LEN: u64 = 1 << 30;
 
@@ -59,8 +62,12 @@ struct StoredStream {
     last_key: Option<(u64, u32, u32, u16)>,
 }
 
-/// Reads the file in `dir`; none where it is missing, damaged, or of another volume.
-pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
+/// The identity of the volume that the file in `dir` belongs to, if it can be read.
+pub fn volume_of(dir: &Path) -> Option<String> {
+    read(dir).map(|stored| stored.volume)
+}
+
+fn read(dir: &Path) -> Option<Stored> {
     let file = std::fs::File::open(dir.join(TIMELINE_NAME)).ok()?;
     let mut bytes = Vec::new();
     file.take(MAX_LEN).read_to_end(&mut bytes).ok()?;
@@ -68,9 +75,12 @@ pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
     let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
     let text = text.get(1..).filter(|text| crc32c(text) == sum)?;
     let stored: Stored = serde_json::from_slice(text).ok()?;
-    if stored.schema != 1 || stored.volume != located.volume.to_string() {
-        return None;
-    }
+    Some(stored).filter(|stored| stored.schema == SCHEMA)
+}
+
+/// Reads the file in `dir`; none where it is missing, damaged, or of another volume.
+pub fn load(dir: &Path, located: &Located) -> Option<Cached> {
+    let stored = read(dir).filter(|stored| stored.volume == located.volume.to_string())?;
     let mut registry = Registry::default();
     for stream in stored.streams {
         let id = StreamId(stream.id);
@@ -130,7 +140,7 @@ pub fn save(
     let volume = located.volume.to_string();
     let streams = streams.collect();
     let stored = Stored {
-        schema: 1,
+        schema: SCHEMA,
         volume,
         sequence,
         nonce,

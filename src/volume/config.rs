@@ -1,6 +1,7 @@
 //! `volume.json`: where the data is. A cache for people and for a quick start; everything in it is
 //! also in the block headers.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,8 @@ pub struct Config {
     pub block_len: u32,
     /// Number of slots.
     pub slot_count: u64,
-    /// The data file, relative to the directory, so that the directory can be moved.
+    /// The data file or block device: relative to the directory where it lies in it, so that the
+    /// directory can be moved.
     pub data: PathBuf,
 }
 
@@ -47,8 +49,9 @@ impl Config {
     /// headers know better.
     pub fn load(dir: &Path) -> Option<Self> {
         let path = dir.join(CONFIG_NAME);
-        let len = std::fs::metadata(&path).ok()?.len();
-        let text = std::fs::read(&path).ok().filter(|_| len <= MAX_LEN)?;
+        let file = std::fs::File::open(&path).ok()?;
+        let mut text = Vec::new();
+        file.take(MAX_LEN).read_to_end(&mut text).ok()?;
         let config: Self = serde_json::from_slice(&text)
             .inspect_err(|e| tracing::warn!("{}: {e}; using the block headers", path.display()))
             .ok()?;
@@ -67,7 +70,8 @@ impl Config {
     }
 }
 
-/// The data file of the volume in `dir`.
+/// The data file or block device of the volume in `dir`. What lies in the directory itself comes
+/// before what `volume.json` says of other places: that file may be a copy from another volume.
 ///
 /// # Errors
 ///
@@ -78,13 +82,45 @@ pub fn data_path(dir: &Path) -> Result<PathBuf> {
     if !meta.is_dir() {
         return Err(not_a_volume(dir).at("not a directory"));
     }
-    let name = Config::load(dir).map_or_else(|| PathBuf::from(DATA_NAME), |config| config.data);
-    let path = dir.join(name);
-    match std::fs::symlink_metadata(&path) {
-        Ok(_) => Ok(path),
-        Err(_) if dir.join(DATA_NAME).exists() => Ok(dir.join(DATA_NAME)),
-        Err(e) => Err(not_a_volume(dir).with_source(e)),
+    let named = Config::load(dir).map(|config| config.data);
+    let inside = named.iter().filter(|path| path.is_relative());
+    let outside = named.iter().filter(|path| path.is_absolute());
+    let default = PathBuf::from(DATA_NAME);
+    let mut places = inside.chain([&default]).chain(outside);
+    places
+        .find_map(|place| Some(dir.join(place)).filter(|path| path.exists()))
+        .ok_or_else(|| not_a_volume(dir))
+}
+
+/// Makes sure that `path`, where the data of the volume in `dir` was found to be `located`, is not
+/// a device that has got the name of another one since.
+///
+/// # Errors
+///
+/// [`NotFound`](ErrorKind::NotFound) when `volume.json` names this place and another volume.
+pub fn check_owner(dir: &Path, path: &Path, located: &Located) -> Result<()> {
+    let config = Config::load(dir).filter(|config| config.data == path);
+    let Some(config) = config.filter(|config| config.volume != located.volume.to_string()) else {
+        return Ok(());
+    };
+    let (wanted, found, path) = (config.volume, located.volume, path.display());
+    let text = format!("this is the directory of volume {wanted}, and {path} holds {found}");
+    Err(Error::new(ErrorKind::NotFound, text)
+        .with_remedy("Correct `data` in its volume.json: devices change their names"))
+}
+
+/// Brings `volume.json` in `dir` up to date with `located`, whose data is at `path`.
+///
+/// # Errors
+///
+/// [`Io`](ErrorKind::Io); the file is as it was.
+pub fn refresh(dir: &Path, path: &Path, located: &Located) -> Result<()> {
+    let place = path.strip_prefix(dir).unwrap_or(path);
+    let config = Config::new(located, place.to_owned());
+    if Config::load(dir).as_ref() == Some(&config) {
+        return Ok(());
     }
+    config.save(dir)
 }
 
 fn not_a_volume(dir: &Path) -> Error {

@@ -25,7 +25,7 @@ use crate::block::{
     BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
 };
 use crate::io::Device;
-use crate::table::{RowState, TableRow, TableWriter};
+use crate::table::{RowState, TableRow, TableWriter, skew_of};
 
 /// A volume in memory.
 #[derive(Debug)]
@@ -228,6 +228,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             if row.arrivals.start < last {
                 row.arrivals.start = last;
                 row.arrivals.end = row.arrivals.end.max(last);
+                row.skew_us = row.skew_us.max(skew_of(&row.arrivals, &row.times));
                 self.table.set(&self.located.geometry, row);
             }
             last = row.arrivals.end;
@@ -261,7 +262,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             }
         }
         if let Some(oldest) = table.blocks().next() {
-            timeline.trim(oldest.times.start);
+            timeline.trim(oldest.sequence, oldest.times.start);
         }
         (registry, timeline)
     }
@@ -352,7 +353,7 @@ pub fn note_section(
             Record::Setup(setup) => {
                 registry.set_setup(section.stream, Arc::new(setup.clone()));
             }
-            Record::Gap(record) => timeline.add_gap(section.stream, record.gap),
+            Record::Gap(record) => timeline.add_gap(section.stream, sequence, record.gap),
         }
     }
     for chunk in section
@@ -360,7 +361,7 @@ pub fn note_section(
         .iter()
         .filter(|chunk| chunk.has_frames && counts(chunk.run))
     {
-        timeline.add_recorded(section.stream, chunk.times);
+        timeline.add_recorded(section.stream, sequence, chunk.times);
         let key = chunk.first_key.map(|frame| DecodeStart {
             sequence,
             offset: chunk.offset,

@@ -13,6 +13,8 @@ use crate::io::Device;
 const SEARCH_LEN: u64 = 4 * MAX_BLOCK_LEN as u64;
 /// How much one read of that search takes, in bytes.
 const SEARCH_STEP: usize = 1 << 20;
+/// Rows for which no bytes have to be there: 64 MiB of memory.
+const FREE_ROW_COUNT: u64 = 1 << 20;
 /// How many slots are asked to agree with the first header.
 const WITNESSES: u64 = 8;
 
@@ -62,11 +64,13 @@ pub fn locate<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located>
     check_len(&found, fetch.device_len())
 }
 
-/// A device that was cut short can be read as far as it goes; one that lacks most of its volume is
-/// refused, so that what is kept in memory is bounded by the device and not by what it claims.
+/// A device that was cut short can be read as far as it goes. One that lacks most of a volume of
+/// more than a million blocks is refused, so that what is kept in memory is bounded by the device
+/// and not by what it claims.
 fn check_len(found: &Located, device_len: u64) -> Result<Located> {
     let volume_len = found.geometry.device_len();
-    if volume_len / 2 > device_len {
+    let has_many_rows = found.geometry.slot_count() > FREE_ROW_COUNT;
+    if has_many_rows && volume_len / 2 > device_len {
         let text = format!("{device_len} bytes of a volume of {volume_len}: most of it is missing");
         return Err(Error::damaged(text).with_remedy("Check that this is the whole device"));
     }

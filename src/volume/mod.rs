@@ -127,8 +127,11 @@ impl Volume {
     /// refuses direct I/O, [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let medium = FileMedium::new(config::data_path(dir)?);
-        Self::open_on(Arc::new(medium), Some(dir)).map_err(|e| e.at(dir.display()))
+        let path = config::data_path(dir)?;
+        let medium = Arc::new(FileMedium::new(&path));
+        let volume = Self::open_on(medium, Some(dir)).map_err(|e| e.at(dir.display()))?;
+        config::check_owner(dir, &path, &volume.located()).map_err(|e| e.at(dir.display()))?;
+        Ok(volume)
     }
 
     /// Opens the volume on `medium` for reading; `dir` holds its cache files, if it has any.

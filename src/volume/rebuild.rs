@@ -1,1 +1,162 @@
-//! Rebuilding the directory of a volume from its device.
+//! Rebuilding: a directory for data that has none, from the data alone.
+//!
+//! Nothing in the directory of a volume is needed but where its data is: `volume.json`,
+//! `blocktable` and `timeline` are caches. So a disk can be carried to another machine, and a lost
+//! system disk costs no recording. The data is only read.
+
+use std::path::{Path, PathBuf};
+
+use super::cachefile::{self, TIMELINE_NAME};
+use super::config::{CONFIG_NAME, Config};
+use super::fetch::Fetcher;
+use super::load::{Loaded, load};
+use super::locate::{Located, locate};
+use super::medium::{FileMedium, Medium};
+use super::tablefile::{self, TABLE_NAME, TableFile};
+use crate::base::error::{Error, ErrorKind, Result};
+use crate::io::buffer::{BufferPool, HUGE_LEN};
+use crate::io::direct::{self, Access};
+
+/// What is written.
+const CACHE_NAMES: [&str; 3] = [TABLE_NAME, TIMELINE_NAME, CONFIG_NAME];
+/// What else a recorder that was killed may have left beside them: a socket, and files that were
+/// being replaced.
+const LEFT_NAMES: [&str; 4] = ["control", "blocktable.new", "timeline.new", "volume.new"];
+
+/// Makes the directory `dir` for the volume in the file or block device `data`. The directory is
+/// missing or empty, or holds cache files of this volume, which are replaced, or the data itself.
+///
+/// # Errors
+///
+/// Nothing was written, but for the last.
+///
+/// - [`NotFound`](ErrorKind::NotFound): `data` is not there, or is no volume; what it is instead
+///   is told if libblkid knows.
+/// - [`Exists`](ErrorKind::Exists): `dir` holds something else, or another volume.
+/// - [`Busy`](ErrorKind::Busy): the volume is being recorded.
+/// - [`Unsupported`](ErrorKind::Unsupported): a later release wrote it, or its file system refuses
+///   direct I/O.
+/// - [`Io`](ErrorKind::Io).
+pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
+    let medium = FileMedium::new(data);
+    let pool = BufferPool::new(1, HUGE_LEN)?;
+    let mut device = medium.open(Access::Read, &pool)?;
+    let mut fetch = Fetcher::new(device.as_mut());
+    let located = locate(&mut fetch).map_err(|e| no_volume(data, e))?;
+    if medium.is_being_written()? {
+        let text = format!("{} is being recorded", data.display());
+        return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
+    }
+    let place = place_of(data, dir)?;
+    check_directory(dir, &place, &located)?;
+    // As when it is opened: what is believed must not be in a cache only.
+    fetch.flush()?;
+    let loaded = load(&mut fetch, None).map_err(|e| e.at(data.display()))?;
+    let is_new = make_directory(dir)?;
+    let written = write_caches(dir, place, loaded);
+    if written.is_err() && is_new {
+        // Made above. What is left is empty, or not ours: then it stays.
+        for name in CACHE_NAMES {
+            let _ = std::fs::remove_file(dir.join(name));
+        }
+        let _ = std::fs::remove_dir(dir);
+    }
+    written.map(|()| located)
+}
+
+/// How `volume.json` names `data`: relative if it lies in `dir`, so that both can be moved.
+/// Otherwise as it was given: a link such as those in /dev/disk/by-partuuid outlives the number
+/// that the disk has today.
+fn place_of(data: &Path, dir: &Path) -> Result<PathBuf> {
+    let at = |e| Error::io(format_args!("find {}", data.display()), e);
+    let path = std::path::absolute(data).map_err(at)?;
+    let parent = path.parent().map(Path::canonicalize).transpose();
+    let is_inside = match (parent, dir.canonicalize()) {
+        (Ok(Some(parent)), Ok(dir)) => parent == dir,
+        _ => false,
+    };
+    let name = path.file_name().filter(|_| is_inside);
+    Ok(name.map_or_else(|| path.clone(), PathBuf::from))
+}
+
+/// Makes sure that nothing in `dir` belongs to anything else.
+fn check_directory(dir: &Path, place: &Path, located: &Located) -> Result<()> {
+    let at = |e| Error::io(format_args!("look into {}", dir.display()), e);
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(at(e)),
+    };
+    let known = || CACHE_NAMES.into_iter().chain(LEFT_NAMES);
+    for entry in entries {
+        let name = entry.map_err(at)?.file_name();
+        if !known().any(|known| name == known) && Path::new(&name) != place {
+            let text = format!("{} holds something else: {}", dir.display(), name.display());
+            return Err(
+                Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory")
+            );
+        }
+    }
+    let own = located.volume;
+    let named = Config::load(dir).map(|config| config.volume);
+    let is_foreign = named.is_some_and(|volume| volume != own.to_string())
+        || tablefile::volume_of(dir).is_some_and(|volume| volume != own)
+        || cachefile::volume_of(dir).is_some_and(|volume| volume != own.to_string());
+    if is_foreign {
+        let text = format!("{} is the directory of another volume", dir.display());
+        return Err(Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory"));
+    }
+    Ok(())
+}
+
+/// Says whether `dir` was made.
+fn make_directory(dir: &Path) -> Result<bool> {
+    use std::os::unix::fs::DirBuilderExt;
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::io(format_args!("make {}", dir.display()), e)
+            .with_remedy("Check that the path above it exists")),
+    }
+}
+
+fn write_caches(dir: &Path, place: PathBuf, loaded: Loaded) -> Result<()> {
+    let Loaded {
+        located,
+        table,
+        registry,
+        timeline,
+        ..
+    } = loaded;
+    let table = table.table();
+    let rows = (0..table.slot_count()).map(|slot| table.row(slot));
+    TableFile::update(dir, &located, rows)?;
+    if let Some(newest) = table.blocks().last() {
+        let covered = (newest.sequence, newest.nonce);
+        cachefile::save(dir, &located, covered, &registry, timeline)?;
+    }
+    // Last: from here on the directory is one of a volume.
+    Config::new(&located, place).save(dir)?;
+    direct::sync_directory_of(&dir.join(CONFIG_NAME))
+}
+
+/// What `data` holds instead of a volume.
+fn no_volume(data: &Path, error: Error) -> Error {
+    let Some(found) = found_by_libblkid(data).filter(|_| error.kind() == ErrorKind::NotFound)
+    else {
+        return error.at(data.display());
+    };
+    let text = format!("{} is no camring volume, it holds {found}", data.display());
+    Error::new(ErrorKind::NotFound, text).with_remedy("Check the path")
+}
+
+#[cfg(feature = "blkid")]
+fn found_by_libblkid(data: &Path) -> Option<String> {
+    let found = crate::io::blkid::probe(data).ok().flatten();
+    found.map(|found| found.to_string())
+}
+
+#[cfg(not(feature = "blkid"))]
+fn found_by_libblkid(_data: &Path) -> Option<String> {
+    None
+}

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::locate::Located;
 use crate::base::error::{Error, Result};
+use crate::base::geometry::VolumeId;
 use crate::block::checksum::crc32c;
 use crate::table::TableRow;
 
@@ -81,6 +82,17 @@ pub fn load(dir: &Path, located: &Located) -> Vec<Option<TableRow>> {
     };
     rows.resize(slot_count, None);
     rows
+}
+
+/// The volume that the file in `dir` belongs to, if it can be read.
+pub fn volume_of(dir: &Path) -> Option<VolumeId> {
+    let mut head = [0; HEADER_LEN];
+    File::open(dir.join(TABLE_NAME))
+        .and_then(|mut file| file.read_exact(&mut head))
+        .ok()?;
+    let (magic, rest) = head.split_first_chunk::<8>()?;
+    let volume = rest.first_chunk().filter(|_| *magic == MAGIC)?;
+    Some(VolumeId(*volume))
 }
 
 impl TableFile {

@@ -1,54 +1,34 @@
 //! A place in volume order that one thread moves and any number read.
-//!
-//! Two words behind a version, like a row of the blocktable, with the same orderings and the same
-//! partners; `tests/loom.rs` has its model.
 
 use crate::base::geometry::Position;
-use crate::base::sync::{Arc, AtomicU64, Ordering, fence, yield_now};
+use crate::base::seqlock::Seqlock;
+use crate::base::sync::Arc;
 
 /// A place that moves forward.
 #[derive(Debug)]
-pub struct Watermark {
-    version: AtomicU64,
-    sequence: AtomicU64,
-    run: AtomicU64,
-}
+pub struct Watermark(Seqlock<2>);
 
 /// The one handle that moves a [`Watermark`].
 #[derive(Debug)]
 pub struct WatermarkWriter {
     mark: Arc<Watermark>,
+    /// The version of the last move.
     version: u64,
 }
 
 impl Watermark {
     /// Where it stands.
     pub fn get(&self) -> Position {
-        loop {
-            // Acquire: pairs with the Release store of the even version in `set`.
-            let before = self.version.load(Ordering::Acquire);
-            let sequence = self.sequence.load(Ordering::Relaxed);
-            let run = self.run.load(Ordering::Relaxed);
-            // Acquire: pairs with the Release fence in `set`.
-            fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return Position { sequence, run };
-            }
-            yield_now();
-        }
+        let [sequence, run] = self.0.read();
+        Position { sequence, run }
     }
 }
 
 impl WatermarkWriter {
     /// A watermark at `position`.
     pub fn new(position: Position) -> Self {
-        let mark = Watermark {
-            version: AtomicU64::new(0),
-            sequence: AtomicU64::new(position.sequence),
-            run: AtomicU64::new(position.run),
-        };
         Self {
-            mark: Arc::new(mark),
+            mark: Arc::new(Watermark(Seqlock::new(words(position)))),
             version: 0,
         }
     }
@@ -61,15 +41,10 @@ impl WatermarkWriter {
     /// Moves it. It goes back only when a failed flush voids what was completed.
     pub fn set(&mut self, position: Position) {
         self.version += 2;
-        self.mark.version.store(self.version - 1, Ordering::Relaxed);
-        // Release: pairs with the Acquire fence in `get`: whoever sees a new word sees the odd
-        // version.
-        fence(Ordering::Release);
-        self.mark
-            .sequence
-            .store(position.sequence, Ordering::Relaxed);
-        self.mark.run.store(position.run, Ordering::Relaxed);
-        // Release: pairs with the first load in `get`.
-        self.mark.version.store(self.version, Ordering::Release);
+        self.mark.0.write(self.version, words(position));
     }
+}
+
+fn words(position: Position) -> [u64; 2] {
+    [position.sequence, position.run]
 }

@@ -17,7 +17,7 @@ use crate::block::trailer::BlockSpan;
 use crate::block::{BlockHeader, BlockId, BlockTrailer, ChunkEntry, PAGE_LEN, RunHeader};
 use crate::frame::StreamId;
 use crate::io::buffer::Buffer;
-use crate::table::{RowState, TableRow};
+use crate::table::{RowState, TableRow, skew_of};
 use crate::volume::load::{row_nonce, sealed_row};
 use crate::volume::void::live_voids;
 
@@ -204,12 +204,7 @@ impl OpenBlock {
         // What rows are searched by never goes back, whatever the clocks do.
         span.arrivals.start = span.arrivals.start.max(self.last_arrival);
         span.arrivals.end = span.arrivals.end.max(span.arrivals.start);
-        // So a frame that waited while later ones of other streams went into the block before lies
-        // further from them than from its own arrival.
-        let early_us = span.arrivals.start.us_since(span.times.start);
-        let late_us = span.times.end.us_since(span.arrivals.end);
-        let outside_us = early_us.max(late_us).max(0).unsigned_abs();
-        span.skew_us = span.skew_us.max(outside_us);
+        span.skew_us = span.skew_us.max(skew_of(&span.arrivals, &span.times));
         self.last_arrival = span.arrivals.end;
         self.span = Some(union(self.span, span));
         TableRow {

@@ -92,7 +92,7 @@ impl Core {
             stream.quota.give(cost);
             self.volume_quota.give(cost);
         }
-        self.producers.iter().for_each(ProducerEnd::tell_space);
+        self.producers.iter().for_each(ProducerEnd::tell_room);
         Committed {
             header: run.header,
             records,

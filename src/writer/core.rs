@@ -298,7 +298,7 @@ impl Core {
             self.producers
                 .get(at)
                 .into_iter()
-                .for_each(ProducerEnd::tell_space);
+                .for_each(ProducerEnd::tell_room);
         }
         true
     }

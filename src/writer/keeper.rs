@@ -7,7 +7,6 @@ use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use crossbeam_utils::sync::{Parker, Unparker};
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
@@ -19,6 +18,7 @@ use crate::base::time::{Clock, TimeRange, US_PER_S};
 use crate::block::record::Record;
 use crate::block::{DecodeStart, RunHeader};
 use crate::frame::StreamId;
+use crate::io::wake::{Sleeper, Waker};
 use crate::table::TableRow;
 use crate::volume::tablefile::TableFile;
 use crate::volume::{Volume, cachefile};
@@ -56,7 +56,7 @@ pub(super) enum Note {
 /// The writer's end.
 pub(super) struct KeeperFeed {
     ring: HeapProd<Note>,
-    unparker: Unparker,
+    helper: Waker,
     /// No note follows.
     is_over: Arc<AtomicBool>,
     /// A note found no room: what is kept is incomplete, and must not be saved.
@@ -66,7 +66,7 @@ pub(super) struct KeeperFeed {
 /// The helper.
 pub(super) struct Keeper {
     ring: HeapCons<Note>,
-    parker: Parker,
+    sleeper: Sleeper,
     is_over: Arc<AtomicBool>,
     is_incomplete: Arc<AtomicBool>,
     volume: Volume,
@@ -84,26 +84,28 @@ pub(super) fn keeper(
     on_event: Option<EventSink>,
 ) -> (KeeperFeed, Keeper) {
     let (ring, consumer) = HeapRb::new(NOTE_COUNT).split();
-    let parker = Parker::new();
+    let sleeper = Sleeper::new();
     let is_over = Arc::new(AtomicBool::new(false));
     let is_incomplete = Arc::new(AtomicBool::new(false));
     let feed = KeeperFeed {
         ring,
-        unparker: parker.unparker().clone(),
+        helper: sleeper.waker(),
         is_over: is_over.clone(),
         is_incomplete: is_incomplete.clone(),
     };
     let table = volume.dir().and_then(|dir| open_table(dir, &volume));
+    // Saved at the end even if nothing is recorded: the file may have been lost or old.
+    let newest = volume.table().blocks().last();
     let keeper = Keeper {
         ring: consumer,
-        parker,
+        sleeper,
         is_over,
         is_incomplete,
         volume,
         table,
         clock,
         on_event,
-        covered: None,
+        covered: newest,
         saved_us: 0,
     };
     (feed, keeper)
@@ -122,7 +124,7 @@ impl KeeperFeed {
         if self.ring.try_push(note).is_err() && !self.is_incomplete.swap(true, Ordering::Relaxed) {
             tracing::warn!("the helper thread is stuck; the timeline is rebuilt at the next start");
         }
-        self.unparker.unpark();
+        self.helper.wake();
     }
 
     /// A run was written: who reads ahead of the commit may go on.
@@ -135,9 +137,9 @@ impl KeeperFeed {
 
 impl Drop for KeeperFeed {
     fn drop(&mut self) {
-        // The helper ends once it sees this; it looks again after it was woken.
+        // Release: pairs with the Acquire load in `Sleeper::next`.
         self.is_over.store(true, Ordering::Release);
-        self.unparker.unpark();
+        self.helper.wake();
     }
 }
 
@@ -166,17 +168,8 @@ impl Keeper {
 
     /// Works until the writer's end is dropped and everything was handled; then saves.
     pub(super) fn run(mut self) {
-        loop {
-            // In this order: what was noted before the end is handled after it. Acquire: pairs
-            // with the Release store in `KeeperFeed::drop`.
-            let is_last = self.is_over.load(Ordering::Acquire);
-            while let Some(note) = self.ring.try_pop() {
-                self.handle(note);
-            }
-            if is_last {
-                break;
-            }
-            self.parker.park();
+        while let Some(note) = self.sleeper.next(&self.is_over, || self.ring.try_pop()) {
+            self.handle(note);
         }
         self.save();
     }
@@ -205,12 +198,15 @@ impl Keeper {
         let mut streams: Vec<(StreamId, TimeRange)> = Vec::new();
         self.volume.with_state(|state| {
             for run in runs {
+                let sequence = run.header.id.sequence;
                 for (stream, record) in &run.records {
                     match Record::decode(record) {
                         Ok(Record::Setup(setup)) => {
                             state.registry.set_setup(*stream, Arc::new(setup));
                         }
-                        Ok(Record::Gap(record)) => state.timeline.add_gap(*stream, record.gap),
+                        Ok(Record::Gap(record)) => {
+                            state.timeline.add_gap(*stream, sequence, record.gap);
+                        }
                         Err(e) => tracing::error!("a record of our own: {e}"),
                     }
                 }
@@ -221,14 +217,15 @@ impl Keeper {
                     .filter(|entry| entry.chunk.has_frames)
                 {
                     let chunk = &entry.chunk;
-                    let sequence = run.header.id.sequence;
                     let key = chunk.first_key.map(|frame| DecodeStart {
                         sequence,
                         offset: chunk.offset,
                         len: chunk.len,
                         frame,
                     });
-                    state.timeline.add_recorded(entry.stream, chunk.times);
+                    state
+                        .timeline
+                        .add_recorded(entry.stream, sequence, chunk.times);
                     state
                         .registry
                         .add_frames(entry.stream, sequence, chunk.times.end, key);
@@ -261,14 +258,13 @@ impl Keeper {
         }
         self.covered = Some(row);
         self.volume.trim_live(row.sequence + 1);
-        let oldest = self
-            .volume
-            .table()
-            .blocks()
-            .next()
-            .map(|row| row.times.start);
-        if let Some(oldest) = oldest {
-            self.volume.with_state(|state| state.timeline.trim(oldest));
+        let oldest = self.volume.table().blocks().next();
+        if let Some(TableRow {
+            sequence, times, ..
+        }) = oldest
+        {
+            self.volume
+                .with_state(|state| state.timeline.trim(sequence, times.start));
         }
         let now = self.clock.now().boot_us;
         if now.saturating_sub(self.saved_us) >= SAVE_US {

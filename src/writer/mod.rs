@@ -6,11 +6,13 @@
 
 mod blocks;
 mod commit;
+mod control;
 mod core;
 mod event;
 mod fault;
 mod gate;
 mod keeper;
+mod link;
 mod manual;
 mod numbers;
 mod options;
@@ -25,16 +27,19 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+pub use self::control::{ControlClient, ControlStatus};
 pub use self::event::Event;
 pub use self::manual::{CommittedChunk, ManualWriter};
-pub use self::options::{EventSink, WriterOptions};
+pub use self::options::{EventSink, RequestSink, WriterOptions};
 pub use self::producer::Producer;
 pub use self::status::WriterStatus;
 
+use self::control::ControlServer;
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
 use self::gate::Gate;
 use self::keeper::keeper;
+use self::link::Link;
 use self::numbers::Numbers;
 use self::producer::{ProducerEnd, producer};
 use self::quota::Quota;
@@ -61,13 +66,13 @@ const COMMIT_US: std::ops::RangeInclusive<u64> = 10_000..=60_000_000;
 #[derive(Debug)]
 #[doc(alias = "ValkkaFSWriterThread")]
 pub struct Writer {
-    gate: Arc<Gate>,
-    commands: mpsc::Sender<Command>,
+    link: Link,
     threads: Option<[JoinHandle<()>; 2]>,
-    status: Arc<StatusCells>,
+    control: Option<ControlServer>,
     ring_count: usize,
 }
 
+#[derive(Debug)]
 enum Command {
     Add(ProducerEnd),
     Commit(mpsc::SyncSender<Result<Position>>),
@@ -90,8 +95,15 @@ impl Writer {
     /// - [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let medium = FileMedium::new(config::data_path(dir)?);
-        Self::open_on(Arc::new(medium), Some(dir), options).map_err(|e| e.at(dir.display()))
+        let path = config::data_path(dir)?;
+        let medium = Arc::new(FileMedium::new(&path));
+        let writer = Self::open_on(medium, Some(dir), options).map_err(|e| e.at(dir.display()))?;
+        let located = writer.volume().located();
+        config::check_owner(dir, &path, &located).map_err(|e| e.at(dir.display()))?;
+        if let Err(e) = config::refresh(dir, &path, &located) {
+            tracing::warn!("{e}; the volume is found without it");
+        }
+        Ok(writer)
     }
 
     /// Opens the volume on `medium` for recording; `dir` holds its cache files, if it has any.
@@ -102,7 +114,7 @@ impl Writer {
     pub fn open_on(
         medium: Arc<dyn Medium>,
         dir: Option<&Path>,
-        options: WriterOptions,
+        mut options: WriterOptions,
     ) -> Result<Self> {
         if !COMMIT_US.contains(&options.commit_us) {
             let text = format!(
@@ -112,17 +124,13 @@ impl Writer {
             return Err(Error::invalid(text));
         }
         let ring_count = options.ring_count;
+        let control_dir = dir.filter(|_| options.control).map(Path::to_owned);
+        let on_request = options.on_request.take();
         let status = Arc::new(StatusCells::default());
         let (commands, receiver) = mpsc::channel();
         let (reply, opened) = mpsc::sync_channel(1);
         let dir = dir.map(Path::to_owned);
         let cells = status.clone();
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(work)
-                .map_err(|e| Error::io("start a thread", e))
-        };
         // The device belongs to the thread that uses it first, so that thread opens it.
         let writer = spawn(
             "camring-writer",
@@ -153,18 +161,27 @@ impl Writer {
             }
         };
         let helper = spawn("camring-keeper", Box::new(move || keeper.run()))?;
-        Ok(Self {
+        let link = Link {
             gate,
             commands,
-            threads: Some([writer, helper]),
             status,
+        };
+        let control = control_dir.and_then(|dir| {
+            ControlServer::start(&dir, link.clone(), on_request)
+                .inspect_err(|e| tracing::warn!("recording without a control socket: {e}"))
+                .ok()
+        });
+        Ok(Self {
+            link,
+            threads: Some([writer, helper]),
+            control,
             ring_count,
         })
     }
 
     /// The volume, to read what is being recorded.
     pub fn volume(&self) -> &Volume {
-        &self.gate.volume
+        self.link.volume()
     }
 
     /// A way in for the frames of any number of streams.
@@ -173,8 +190,8 @@ impl Writer {
     ///
     /// [`Failed`](ErrorKind::Failed) when the recording was closed.
     pub fn producer(&self) -> Result<Producer> {
-        let (end, producer) = producer(self.gate.clone(), self.ring_count);
-        self.send(Command::Add(end))?;
+        let (end, producer) = producer(self.link.gate.clone(), self.ring_count);
+        self.link.send(Command::Add(end))?;
         Ok(producer)
     }
 
@@ -186,14 +203,12 @@ impl Writer {
     /// is safe.
     #[doc(alias = "updateTable")]
     pub fn commit(&self) -> Result<Position> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.send(Command::Commit(reply))?;
-        answer.recv().map_err(|_| closed()).flatten()
+        self.link.commit(None)
     }
 
     /// How the recording goes.
     pub fn status(&self) -> WriterStatus {
-        self.status.read(&self.gate)
+        self.link.status()
     }
 
     /// Commits everything, seals the open block, and ends the threads. Producers are refused from
@@ -210,8 +225,10 @@ impl Writer {
         let Some(threads) = self.threads.take() else {
             return Err(closed());
         };
+        // While the volume is still locked: nobody else can have made a socket of that name.
+        drop(self.control.take());
         let (reply, answer) = mpsc::sync_channel(1);
-        self.send(Command::Close(reply))?;
+        self.link.send(Command::Close(reply))?;
         let result = answer.recv().map_err(|_| closed()).flatten();
         for thread in threads {
             if thread.join().is_err() {
@@ -223,12 +240,6 @@ impl Writer {
         }
         result
     }
-
-    fn send(&self, command: Command) -> Result<()> {
-        self.commands.send(command).map_err(|_| closed())?;
-        self.gate.waker.wake();
-        Ok(())
-    }
 }
 
 impl Drop for Writer {
@@ -236,9 +247,16 @@ impl Drop for Writer {
         if self.threads.is_some()
             && let Err(e) = self.end()
         {
-            tracing::error!("closing {:?}: {e}", self.gate.volume);
+            tracing::error!("closing {:?}: {e}", self.link.volume());
         }
     }
+}
+
+fn spawn(name: &str, work: Box<dyn FnOnce() + Send>) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| Error::io("start a thread", e))
 }
 
 fn closed() -> Error {
@@ -268,9 +286,10 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     }
     let recovered = loaded.recovered.clone();
     if !recovered.is_writable {
-        let text = "a later release has written features into this volume that this one lacks";
+        let text =
+            "a later release of camring has written features into this volume that this one lacks";
         return Err(Error::new(ErrorKind::Unsupported, text)
-            .with_remedy("It can be read; record it with that release"));
+            .with_remedy("It can be read; record it with that release or a newer one"));
     }
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.
@@ -361,11 +380,12 @@ impl Shell {
         self.gate.volume.set_recording(false);
         // Acquire loads in producers pair with this: they see that nobody takes frames any more.
         self.gate.is_failed.store(true, Ordering::Release);
-        self.core.producers.iter().for_each(ProducerEnd::refuse);
     }
 
     fn command(&mut self, command: Command) {
         match command {
+            // Dropped, it refuses its producer.
+            Command::Add(_) if self.core.phase == Phase::Failed => {}
             Command::Add(end) => self.core.producers.push(end),
             Command::Commit(reply) => {
                 self.core.collect();
@@ -377,6 +397,7 @@ impl Shell {
             }
             Command::Close(reply) => {
                 self.gate.is_failed.store(true, Ordering::Release);
+                self.core.producers.iter().for_each(ProducerEnd::refuse);
                 self.core.collect();
                 self.core.begin_close();
                 self.waiters.push(Waiter {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::base::error::Result;
 use crate::base::sync::Arc;
 use crate::base::time::{Clock, SystemClock};
 
@@ -9,6 +10,13 @@ use super::event::Event;
 
 /// Told of every [`Event`], on the writer's helper thread. A slow one delays events, not recording.
 pub type EventSink = Box<dyn FnMut(&Event) + Send>;
+
+/// Answers what other processes ask of the recording through the control socket: the name of a
+/// request, and what came with it. Called on threads of the control socket, one call at a time.
+///
+/// [`Writer::close`](super::Writer::close) waits for it, so it must come back within seconds, and
+/// wait for nothing that the closing thread has to do.
+pub type RequestSink = Box<dyn FnMut(&str, &serde_json::Value) -> Result<serde_json::Value> + Send>;
 
 /// How a volume is recorded. The defaults suit hundreds of cameras.
 pub struct WriterOptions {
@@ -28,6 +36,8 @@ pub struct WriterOptions {
     pub clock: Arc<dyn Clock>,
     /// Whether to serve the control socket in the volume's directory. Default: yes.
     pub control: bool,
+    /// Answers requests on the control socket beside `status` and `commit`. Default: nobody.
+    pub on_request: Option<RequestSink>,
 }
 
 impl Default for WriterOptions {
@@ -40,6 +50,7 @@ impl Default for WriterOptions {
             on_event: None,
             clock: Arc::new(SystemClock),
             control: true,
+            on_request: None,
         }
     }
 }

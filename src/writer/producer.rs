@@ -6,31 +6,28 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_utils::sync::{Parker, Unparker};
 use ringbuf::traits::{Consumer, Observer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::gate::{Gate, lock};
 use super::numbers::RingPlace;
-use super::quota::frame_cost;
+use super::quota::{Quota, frame_cost};
 use super::sending::{Sending, check_setup, flush_untold, try_push};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::base::sync::{Arc, AtomicBool, Ordering};
 use crate::base::time::Timestamp;
 use crate::block::chunk::PendingFrame;
 use crate::block::record::Record;
 use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup};
+use crate::io::wake::{Sleeper, Waker};
 
 /// Places of a ring that are kept for records, so that a gap can be told when frames do not fit.
 pub(super) const RESERVED_COUNT: usize = 64;
 /// Bytes pushed since the writer was last woken that make a producer wake it.
 const WAKE_LEN: u64 = 1 << 20;
-/// How long a push waits for room before it looks again whether the recording lives.
-const WAIT: Duration = Duration::from_millis(50);
 
 /// What goes through a producer's ring.
 #[derive(Debug)]
@@ -46,20 +43,14 @@ pub(super) enum Message {
     Frame { dense: u32, frame: PendingFrame },
 }
 
-/// The writer's end of a producer's ring.
+/// The writer's end of a producer's ring. Dropping it refuses the producer: a writer's thread that
+/// ends, however it ends, leaves nobody waiting.
 pub(super) struct ProducerEnd {
     ring: HeapCons<Message>,
-    space: Arc<Space>,
+    is_refused: Arc<AtomicBool>,
+    producer: Waker,
     /// How many messages were taken.
     pub(super) taken: RingPlace,
-}
-
-/// How a producer that waits for room is woken.
-#[derive(Debug)]
-struct Space {
-    is_waiting: AtomicBool,
-    unparker: Unparker,
-    is_refused: AtomicBool,
 }
 
 /// Pushes frames of any number of streams into one recording; used by one thread at a time.
@@ -68,8 +59,8 @@ struct Space {
 pub struct Producer {
     gate: Arc<Gate>,
     ring: HeapProd<Message>,
-    parker: Parker,
-    space: Arc<Space>,
+    is_refused: Arc<AtomicBool>,
+    sleeper: Sleeper,
     /// How many messages were pushed.
     pushed: RingPlace,
     streams: HashMap<StreamId, Sending>,
@@ -79,34 +70,28 @@ pub struct Producer {
 /// A ring for a new producer: its end for the writer, and the producer.
 pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Producer) {
     let (ring, consumer) = HeapRb::new(ring_count.max(4 * RESERVED_COUNT)).split();
-    let parker = Parker::new();
-    let space = Arc::new(Space {
-        is_waiting: AtomicBool::new(false),
-        unparker: parker.unparker().clone(),
-        is_refused: AtomicBool::new(false),
-    });
+    let sleeper = Sleeper::new();
+    let is_refused = Arc::new(AtomicBool::new(false));
     let start = RingPlace {
         producer: lock(&gate.numbers).add_producer(),
         message_count: 0,
     };
     let end = ProducerEnd {
         ring: consumer,
-        space: space.clone(),
+        is_refused: is_refused.clone(),
+        producer: sleeper.waker(),
         taken: start,
     };
-    let streams = HashMap::new();
-    (
-        end,
-        Producer {
-            gate,
-            ring,
-            parker,
-            space,
-            pushed: start,
-            streams,
-            waits: false,
-        },
-    )
+    let producer = Producer {
+        gate,
+        ring,
+        is_refused,
+        sleeper,
+        pushed: start,
+        streams: HashMap::new(),
+        waits: false,
+    };
+    (end, producer)
 }
 
 impl ProducerEnd {
@@ -135,20 +120,21 @@ impl ProducerEnd {
         !self.ring.write_is_held() && self.ring.is_empty()
     }
 
-    /// Wakes a producer that waits for room.
-    pub(super) fn tell_space(&self) {
-        // SeqCst: pairs with the fence in `wait_for_room`: either the producer sees the room, or
-        // its flag is seen here.
-        fence(Ordering::SeqCst);
-        if self.space.is_waiting.load(Ordering::Relaxed) {
-            self.space.unparker.unpark();
-        }
+    /// Wakes a producer that waits for room. Called after the room was made.
+    pub(super) fn tell_room(&self) {
+        self.producer.wake();
     }
 
     /// Pushes fail from now on.
     pub(super) fn refuse(&self) {
-        self.space.is_refused.store(true, Ordering::Release);
-        self.space.unparker.unpark();
+        self.is_refused.store(true, Ordering::Release);
+        self.producer.wake();
+    }
+}
+
+impl Drop for ProducerEnd {
+    fn drop(&mut self) {
+        self.refuse();
     }
 }
 
@@ -225,6 +211,7 @@ impl Producer {
             .remove(&stream)
             .ok_or_else(|| unknown(stream))?;
         let now = self.gate.clock.now();
+        sending.end_shedding(now.boot_us);
         // Without a frame the gap before it is still the same.
         if sending.resuming.is_none()
             && let Some(start) = sending.last_time
@@ -274,6 +261,7 @@ impl Producer {
         }
         let cost = frame_cost(frame.payload.len());
         if !self.has_room(stream, &frame, cost) {
+            self.check_alive()?;
             let Some(sending) = self.streams.get_mut(&stream) else {
                 return Err(unknown(stream));
             };
@@ -322,44 +310,39 @@ impl Producer {
 
     /// Whether a frame can be taken; takes its quota if so. Waits for it if that was asked for.
     fn has_room(&mut self, stream: StreamId, frame: &Frame, cost: u64) -> bool {
-        loop {
-            if let Some(has_room) = self.look_for_room(stream, frame, cost) {
-                return has_room;
-            }
-            self.space.is_waiting.store(true, Ordering::Relaxed);
-            // SeqCst: pairs with the fence in `tell_space`: either the room is seen here, or the
-            // flag there.
-            fence(Ordering::SeqCst);
-            let seen = self.look_for_room(stream, frame, cost);
-            if seen.is_none() {
-                self.gate.waker.wake();
-                // Bounded, so that a writer's thread that died cannot keep this one for ever.
-                self.parker.park_timeout(WAIT);
-            }
-            self.space.is_waiting.store(false, Ordering::Relaxed);
-            if let Some(has_room) = seen {
-                return has_room;
-            }
-        }
-    }
-
-    /// Whether a frame can be taken now, and takes its quota then; none where it is worth
-    /// waiting.
-    fn look_for_room(&self, stream: StreamId, frame: &Frame, cost: u64) -> Option<bool> {
-        let Some(sending) = self.streams.get(&stream) else {
-            return Some(false);
+        let Self {
+            gate,
+            ring,
+            is_refused,
+            sleeper,
+            pushed,
+            streams,
+            waits,
+        } = self;
+        let Some(sending) = streams.get_mut(&stream) else {
+            return false;
         };
         if sending.is_shedding() && !sending.can_resume_at(frame) {
-            return Some(false);
+            return false;
         }
-        let has_place = self.ring.vacant_len() > RESERVED_COUNT && sending.may_go_on();
-        if has_place && sending.quota.take(cost) {
-            if self.gate.volume_quota.take(cost) {
+        // A frame beyond a whole quota would be waited for in vain.
+        let waits = *waits && sending.quota.can_hold(cost) && gate.volume_quota.can_hold(cost);
+        let mut take = || {
+            flush_untold(ring, pushed, sending);
+            let has_place = ring.vacant_len() > RESERVED_COUNT && sending.may_go_on();
+            has_place && take_both(&sending.quota, &gate.volume_quota, cost)
+        };
+        if !waits {
+            return take();
+        }
+        sleeper.wait_for(|| {
+            if take() {
                 return Some(true);
             }
-            sending.quota.give(cost);
-        }
-        (!self.waits || self.check_alive().is_err()).then_some(false)
+            // Small frames fill a ring long before they are worth waking the writer for.
+            gate.waker.wake();
+            is_over(gate, is_refused).then_some(false)
+        })
     }
 
     /// Changes the setup of `stream` from the next frame on.
@@ -404,9 +387,7 @@ impl Producer {
     }
 
     fn check_alive(&self) -> Result<()> {
-        // Acquire: pairs with the Release stores when the volume fails or is closed.
-        let refused = self.space.is_refused.load(Ordering::Acquire);
-        if refused || self.gate.is_failed.load(Ordering::Acquire) {
+        if is_over(&self.gate, &self.is_refused) {
             let text = "the volume takes no more data: its device failed, or it was closed";
             return Err(Error::new(ErrorKind::Failed, text));
         }
@@ -449,6 +430,24 @@ impl Drop for Producer {
             numbers.release(stream, sending.into_held(self.pushed));
         }
     }
+}
+
+/// Whether a push would be in vain.
+fn is_over(gate: &Gate, is_refused: &AtomicBool) -> bool {
+    // Acquire: pairs with the Release stores when the volume fails or is closed.
+    is_refused.load(Ordering::Acquire) || gate.is_failed.load(Ordering::Acquire)
+}
+
+/// Takes `cost` from both quotas, or from none.
+fn take_both(stream: &Quota, volume: &Quota, cost: u64) -> bool {
+    if !stream.take(cost) {
+        return false;
+    }
+    let taken = volume.take(cost);
+    if !taken {
+        stream.give(cost);
+    }
+    taken
 }
 
 fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<()> {

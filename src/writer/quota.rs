@@ -28,6 +28,11 @@ impl Quota {
         })
     }
 
+    /// Whether `len` bytes would fit if nothing else were in use.
+    pub(super) fn can_hold(&self, len: u64) -> bool {
+        len <= self.limit
+    }
+
     /// Takes `len` bytes if they are free.
     pub(super) fn take(&self, len: u64) -> bool {
         let before = self.used.fetch_add(len, Ordering::Relaxed);

@@ -36,6 +36,8 @@ pub(super) struct Sending {
 pub(super) struct Shedding {
     cause: GapCause,
     start: Timestamp,
+    /// The time of the latest frame that was shed.
+    end: Timestamp,
     first_ordinal: u64,
     is_told: bool,
 }
@@ -119,7 +121,8 @@ impl Sending {
 
     /// Takes note of a frame that is not recorded, and opens a gap at the first of them.
     pub(super) fn shed(&mut self, cause: GapCause, frame: &Frame, ordinal: u64, arrival_us: i64) {
-        if self.shedding.is_some() {
+        if let Some(shedding) = &mut self.shedding {
+            shedding.end = shedding.end.max(frame.time);
             return;
         }
         let start = self.last_time.unwrap_or(frame.time);
@@ -141,9 +144,18 @@ impl Sending {
         self.shedding = Some(Shedding {
             cause,
             start,
+            end: frame.time.max(start),
             first_ordinal: ordinal,
             is_told,
         });
+    }
+
+    /// The stream ends while its frames are being shed: their gap ends with the last of them.
+    pub(super) fn end_shedding(&mut self, arrival_us: i64) {
+        if let Some(Shedding { end, .. }) = self.shedding {
+            self.resume(end, self.next_ordinal, arrival_us);
+            self.last_time = Some(end);
+        }
     }
 
     /// Whether decoding can start again at `frame`.
@@ -175,6 +187,7 @@ impl Sending {
             start,
             first_ordinal,
             is_told,
+            ..
         } = shedding;
         let lost_count = Some(ordinal - first_ordinal);
         let gap = Gap {
@@ -262,10 +275,19 @@ pub(super) fn check_setup(stream: StreamId, setup: &StreamSetup, max_len: usize)
         format!("a decoder configuration of more than {MAX_EXTRA_LEN} bytes")
     } else if no_clock {
         "a clock rate of 0".to_owned()
-    } else if Record::Setup(setup.clone()).encode().len() > max_len {
-        format!("more than {max_len} bytes, which this volume's blocks have no room for")
     } else {
-        return Ok(());
+        return check_setup_len(stream, setup, max_len);
     };
     Err(Error::invalid(format!("setup of stream {stream}: {what}")))
+}
+
+/// Every block that holds a stream repeats its setup twice: before its first frame, which may be as
+/// long as half of the block, and in the index.
+fn check_setup_len(stream: StreamId, setup: &StreamSetup, max_len: usize) -> Result<()> {
+    let len = Record::Setup(setup.clone()).encode().len();
+    if len > max_len {
+        let text = format!("setup of stream {stream}: {len} bytes; the volume takes {max_len}");
+        return Err(Error::invalid(text).with_remedy("A volume with larger blocks takes more"));
+    }
+    Ok(())
 }

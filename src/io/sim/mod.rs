@@ -20,8 +20,6 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_utils::sync::Parker;
-
 pub use self::disk::Fate;
 use self::disk::{Disk, FlushTicket, ReadTicket, WriteTicket};
 pub use self::fault::{Fault, FaultRule, FaultTarget};
@@ -30,7 +28,7 @@ use super::align::Alignment;
 use super::wake::Waker;
 use super::{Completion, Device, Op, Request, transfer};
 use crate::base::error::Result;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, Parker};
 
 /// How a simulated disk behaves.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use clap::builder::{StyledStr, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 
-use super::Format;
+use super::LineFormat;
 use crate::time;
 
 /// Records cameras.
@@ -41,7 +41,7 @@ pub(crate) struct Record {
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_duration)]
     pub(crate) duration: Option<Duration>,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: LineFormat,
 }
 
 /// How cameras send their packets.

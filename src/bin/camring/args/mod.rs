@@ -113,6 +113,14 @@ pub(crate) struct Format {
     pub(crate) json: bool,
 }
 
+/// How to print what comes one after the other.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LineFormat {
+    /// Print a JSON document per line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Makes a volume.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -216,7 +224,7 @@ pub(crate) struct Dump {
     #[arg(required = true, value_name = "BLOCK")]
     pub(crate) blocks: Vec<u64>,
     #[command(flatten)]
-    pub(crate) format: Format,
+    pub(crate) format: LineFormat,
 }
 
 /// Commits.
@@ -233,8 +241,8 @@ Examples:
   camring export ./house --stream door --from -5min --to now -o door.mkv
   camring export ./house --stream 2 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o yard.mkv
 
-The file begins at the last key frame up to the given time. Where the stream changes its parameters or its clock is set back,
-another file begins: yard-2.mkv and so on.")]
+The file begins at the last key frame up to the given time. Where the stream changes its \
+parameters or its clock is set back, another file begins: yard-2.mkv and so on.")]
 pub(crate) struct Export {
     /// The volume's directory.
     pub(crate) dir: PathBuf,

@@ -60,7 +60,11 @@ fn make_volume(dir: &Path, screen: &Screen) -> anyhow::Result<()> {
     let bar = screen.bytes_bar("Writing zeroes");
     let made = Volume::create(dir, &options, &mut |done, total| bar.set(done, total));
     drop(bar);
-    let (volume, count) = (made?, VOLUME_LEN / u64::from(BLOCK_LEN));
+    let volume = made.map_err(|error| match error.kind() {
+        ErrorKind::Exists => not_of_a_demo(dir),
+        _ => error,
+    })?;
+    let count = VOLUME_LEN / u64::from(BLOCK_LEN);
     say(format_args!(
         "Made volume {} in {}: {count} blocks of 1 MiB",
         volume.id(),
@@ -87,11 +91,13 @@ fn is_of_a_demo(dir: &Path) -> anyhow::Result<bool> {
     {
         return Ok(true);
     }
-    let text = format!("{} holds a volume that no demo has made", dir.display());
+    Err(not_of_a_demo(dir).into())
+}
+
+fn not_of_a_demo(dir: &Path) -> Error {
+    let text = format!("{} holds something that no demo has made", dir.display());
     let remedy = "Give another directory: camring demo DIR";
-    Err(Error::new(ErrorKind::Exists, text)
-        .with_remedy(remedy)
-        .into())
+    Error::new(ErrorKind::Exists, text).with_remedy(remedy)
 }
 
 /// Records, is killed, and records again.

@@ -100,7 +100,12 @@ impl Job<'_> {
 
     fn nothing(&self) -> camring::Error {
         let (id, name) = (self.stream.id, output::printable(&self.stream.setup.name));
-        let text = format!("stream {id} ({name}) has no frame in that time");
+        let name = if name.is_empty() {
+            name
+        } else {
+            format!(" ({name})")
+        };
+        let text = format!("stream {id}{name} has no frame in that time");
         let error = camring::Error::new(camring::ErrorKind::NotFound, text);
         match self.volume.stream_time_range(self.stream.id) {
             Some(all) => {

@@ -104,12 +104,8 @@ impl fmt::Display for Status {
         };
         write!(f, "{}/{} cameras up, ", self.up_count, self.camera_count)?;
         write!(f, "{} Mbit/s, ", tenths(self.received_bit_s, 1_000_000))?;
-        write!(
-            f,
-            "durable lag {} s, ",
-            tenths(self.durable_lag_us, 1_000_000)
-        )?;
-        write!(f, "{} frames shed, ", self.shed_count)?;
+        write!(f, "lag {} s, ", tenths(self.durable_lag_us, 1_000_000))?;
+        write!(f, "{} shed, ", self.shed_count)?;
         write!(f, "disk {} MB/s", tenths(self.written_byte_s, 1_000_000))?;
         match self.kept_us {
             Some(kept_us) => write!(f, ", keeps {}", time::format_span(kept_us)),
@@ -223,12 +219,12 @@ mod tests {
         let mut meter = Meter::new(100_000_000_000);
         assert_eq!(
             meter.read(&reading(0, 0, 0)).to_string(),
-            "1/2 cameras up, 0.0 Mbit/s, durable lag 0.4 s, 3 frames shed, disk 0.0 MB/s"
+            "1/2 cameras up, 0.0 Mbit/s, lag 0.4 s, 3 shed, disk 0.0 MB/s"
         );
         meter.read(&reading(1, 4_000_000, 5_000_000));
         assert_eq!(
             meter.read(&reading(3, 5_000_000, 8_000_000)).to_string(),
-            "1/2 cameras up, 4.0 Mbit/s, durable lag 0.4 s, 3 frames shed, disk 1.5 MB/s, \
+            "1/2 cameras up, 4.0 Mbit/s, lag 0.4 s, 3 shed, disk 1.5 MB/s, \
              keeps 10h 25m"
         );
     }

@@ -1,0 +1,180 @@
+//! What goes wrong: each kind has its exit code, and a line that says what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use camring::Writer;
+use camring::writer::WriterOptions;
+
+use crate::program::{folder, run, succeed};
+use crate::recording::{Recording, at};
+
+/// The program refuses with `code`, and one line that holds `text`.
+fn refuses(dir: &Path, args: &str, code: i32, text: &str) {
+    let ended = run(dir, args);
+    assert_eq!(ended.code, Some(code), "{args}: {ended:?}");
+    let line = ended.stderr.lines().last().unwrap_or_default();
+    assert!(
+        ended.stderr.contains(text),
+        "{args}: {:?} lacks {text:?}",
+        ended.stderr
+    );
+    if code != 2 {
+        assert!(line.starts_with("camring: "), "{args}: {line}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, "", "{args}");
+}
+
+const LOOKING: [&str; 6] = [
+    "info {}",
+    "streams {}",
+    "timeline {}",
+    "blocks {}",
+    "dump {} 1",
+    "export {} --stream 1 -o out.mkv",
+];
+
+#[test]
+fn where_no_volume_is_the_code_is_10() {
+    let folder = folder();
+    let absent = folder.path().join("absent");
+    let file = folder.path().join("file");
+    fs::write(&file, "a letter").unwrap();
+    for args in LOOKING
+        .iter()
+        .chain(&["record {} --camera 1=rtsp://127.0.0.1:9/x"])
+    {
+        refuses(&absent, args, 10, "is no camring volume");
+        refuses(folder.path(), args, 10, "is no camring volume");
+        refuses(&file, args, 10, "is no camring volume");
+    }
+}
+
+#[test]
+fn where_nothing_of_that_name_is_the_code_is_10() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    refuses(&dir, "timeline {} --stream attic", 10, "camring streams");
+    refuses(
+        &dir,
+        "export {} --stream 9 -o out.mkv",
+        10,
+        "camring streams",
+    );
+    refuses(&dir, "dump {} 1 999", 10, "no block 999");
+    let range = format!("--from {} --to {}", at(60_000), at(90_000));
+    let args = format!("export {{}} --stream 1 {range} -o out.mkv");
+    refuses(
+        &dir,
+        &args,
+        10,
+        "It was recorded from 2026-11-18T11:06:40.000000+00:00",
+    );
+}
+
+#[test]
+fn while_another_process_records_the_code_is_11() {
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
+    let writer = Writer::open(&dir, WriterOptions::default()).unwrap();
+    refuses(
+        &dir,
+        "record {} --camera 1=rtsp://127.0.0.1:9/x",
+        11,
+        "in use",
+    );
+    refuses(&dir, "demo-record {} --for 1s", 11, "in use");
+    refuses(&dir, "create {} --blocks 16 --force", 11, "being recorded");
+    for args in ["info {}", "streams {}", "timeline {}", "blocks {}"] {
+        succeed(&dir, args);
+    }
+    writer.close().unwrap();
+}
+
+#[test]
+fn what_would_destroy_something_has_the_code_12() {
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
+    refuses(&dir, "create {} --blocks 16", 12, "--force");
+    let made = succeed(&dir, "create {} --blocks 20 --block-size 256KiB --force");
+    assert!(made.contains("20 blocks of 256.0 KiB"), "{made}");
+    fs::write(dir.join("letter"), "to somebody").unwrap();
+    refuses(&dir, "create {} --blocks 16 --force", 12, "letter");
+}
+
+#[test]
+fn what_makes_no_sense_has_the_code_2() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    refuses(&dir, "", 2, "unrecognized");
+    refuses(&dir, "fly {}", 2, "fly");
+    refuses(&dir, "create {}", 2, "--size");
+    refuses(&dir, "create {} --size 10G", 2, "10GiB");
+    refuses(&dir, "create {} --blocks 3 --force", 2, "at least 16");
+    refuses(
+        &dir,
+        "create {} --blocks 16 --block-size 128MiB --force",
+        2,
+        "64 MiB",
+    );
+    refuses(
+        &dir,
+        "create {} --blocks 16 --block-size 5GiB --force",
+        2,
+        "64 MiB",
+    );
+    refuses(&dir, "dump {}", 2, "BLOCK");
+    refuses(&dir, "blocks {} --from soon", 2, "is no point in time");
+    let range = format!("blocks {{}} --from {} --to {}", at(2_000), at(1_000));
+    refuses(&dir, &range, 2, "is before");
+    let twice = "record {} --camera 1=rtsp://127.0.0.1:9/x --camera 1=rtsp://127.0.0.1:9/y";
+    refuses(&dir, twice, 2, "two cameras have the ID 1");
+}
+
+#[test]
+fn passwords_are_kept_where_only_their_owner_can_read_them() {
+    let recording = Recording::new();
+    let secret = recording.folder().join("secret");
+    fs::write(&secret, "1 admin hunter2\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let camera = "record {} --camera 1=rtsp://127.0.0.1:9/x";
+    let args = format!("{camera} --credentials {}", secret.display());
+    let ended = run(&recording.dir(), &args);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+    let in_url = run(
+        &recording.dir(),
+        "record {} --camera 1=rtsp://admin:hunter2@127.0.0.1/x",
+    );
+    assert_eq!(in_url.code, Some(2), "{in_url:?}");
+    assert!(in_url.stderr.contains("--credentials"), "{}", in_url.stderr);
+    assert!(!in_url.stderr.contains("hunter2") && !ended.stderr.contains("hunter2"));
+}
+
+#[test]
+fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    refuses(&dir, "create {} --size 900TiB", 1, "free");
+    assert!(!dir.exists(), "nothing is left of it");
+    let recording = Recording::new();
+    refuses(
+        &recording.dir(),
+        "export {} --stream 1 -o /proc/nowhere/out.mkv",
+        1,
+        "/proc/nowhere",
+    );
+    let truncated = fs::OpenOptions::new()
+        .write(true)
+        .open(recording.dir().join("data"))
+        .unwrap();
+    truncated.set_len(15 * (256 << 10)).unwrap();
+    let record = "record {} --camera 1=rtsp://127.0.0.1:9/x";
+    let ended = run(&recording.dir(), record);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("It can be read"), "{}", ended.stderr);
+}
