@@ -26,7 +26,7 @@ const MAX_DELAY_US: i64 = 10 * US_PER_S;
 /// For how long a lag must last to count as drift.
 const LAG_MUST_LAST_US: i64 = 10 * US_PER_S;
 /// Tracks are not moved for less: sender reports are no better than that.
-const SYNC_TOLERANCE_US: i64 = 1_000;
+const SYNC_TOLERANCE_US: i64 = 500;
 /// A track that has to be moved is moved by one part in so many of the time that passes: less than
 /// a millisecond from one frame of sound to the next.
 const SYNC_SLOWNESS: i64 = 25;
@@ -363,7 +363,7 @@ mod tests {
         // Reports a little later agree, and nothing moves again.
         assert_eq!(time.report(0, 1_000 + 90_000, camera_us + 1_000_000), 0);
         let camera_us = camera_us + 1_000_000;
-        assert_eq!(time.report(1, 5_000 + 48_000, camera_us + 900), 0);
+        assert_eq!(time.report(1, 5_000 + 48_000, camera_us + 400), 0);
     }
 
     #[test]
