@@ -16,8 +16,8 @@ use std::fs;
 use std::path::Path;
 
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Frame, StreamId};
-use camring::reader::{Query, Recorded};
+use camring::frame::{Frame, Recorded, StreamId};
+use camring::reader::Query;
 use camring::table::TableRow;
 use camring::volume::rebuild::rebuild;
 use camring::volume::{StreamInfo, Stretch, Volume};

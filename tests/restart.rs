@@ -18,8 +18,8 @@ use std::path::Path;
 
 use camring::ErrorKind;
 use camring::base::time::TimeRange;
-use camring::frame::{Gap, GapCause, Item, StreamId};
-use camring::reader::{Query, Recorded};
+use camring::frame::{Gap, GapCause, Item, Recorded, StreamId};
+use camring::reader::Query;
 use camring::volume::{Stretch, Volume};
 use camring::writer::{Producer, Writer, WriterOptions};
 use recording::{frame, frames_of, gaps_in, number_of, numbers_of, read, time_of, volume};

@@ -25,8 +25,8 @@ use std::time::Instant;
 
 use camera::Random;
 use camring::base::time::TimeRange;
-use camring::frame::{GapCause, Item, StreamId};
-use camring::reader::{Query, Reader, Recorded, Select, Until};
+use camring::frame::{GapCause, Item, Recorded, StreamId};
+use camring::reader::{Query, Reader, Select, Until};
 use camring::volume::Volume;
 use camring::writer::{Producer, Writer, WriterOptions};
 use recording::{frame, number_of, numbers_of, read, time_of, volume};

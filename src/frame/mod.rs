@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub use self::gap::{Gap, GapCause};
 pub use self::setup::{Codec, StreamSetup, TrackSetup};
-pub use self::sink::{FrameSink, Item};
+pub use self::sink::{FrameSink, Item, Recorded};
 use crate::base::time::Timestamp;
 
 /// The most tracks of a stream.

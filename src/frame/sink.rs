@@ -2,6 +2,7 @@
 
 use super::{Frame, Gap, StreamId, StreamSetup};
 use crate::base::error::Result;
+use crate::base::geometry::Sequence;
 use crate::base::sync::Arc;
 
 /// What a stream consists of, in the order of decoding.
@@ -13,6 +14,20 @@ pub enum Item {
     Frame(Frame),
     /// Frames are missing here.
     Gap(Gap),
+}
+
+/// An item that was read, and where it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The stream.
+    pub stream: StreamId,
+    /// The block that it was in.
+    pub sequence: Sequence,
+    /// The ordinal of the frame; of the next frame for setups and gaps. Within a stream,
+    /// (`sequence`, `ordinal`) grows from frame to frame.
+    pub ordinal: u64,
+    /// The setup, frame or gap. Gaps tell also what could not be read, and why.
+    pub item: Item,
 }
 
 /// Takes the items of any number of streams.

@@ -5,13 +5,12 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::query::Recorded;
 use crate::base::geometry::Sequence;
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp};
 use crate::block::record::Record;
 use crate::block::{ChunkView, FrameView};
-use crate::frame::{Frame, Gap, GapCause, Item, StreamId, StreamSetup};
+use crate::frame::{Frame, Gap, GapCause, Item, Recorded, StreamId, StreamSetup};
 
 /// Frames behind the end of the range that are held back, because one that is displayed before
 /// them may follow them in decode order.

@@ -9,7 +9,7 @@ use super::blocks::{BlockIndex, Blocks, Reads, within};
 use super::deliver::Deliverer;
 use super::outlet::Outlet;
 use super::plan::{Wanted, spans};
-use super::query::{Query, Recorded, Select, Until};
+use super::query::{Query, Select, Until};
 use super::start::{StartAt, start_of};
 use bytes::Bytes;
 
@@ -19,7 +19,7 @@ use crate::base::time::TimeRange;
 use crate::block::record::Record;
 use crate::block::run::DirectoryEntry;
 use crate::block::{ChunkView, RunHeader, StreamSection};
-use crate::frame::{GapCause, StreamId};
+use crate::frame::{GapCause, Recorded, StreamId};
 use crate::io::Device;
 use crate::io::buffer::BufferPool;
 use crate::table::{RowState, TableRow};

@@ -17,10 +17,11 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 pub use self::outlet::AfterRead;
-pub use self::query::{Query, Recorded, Select, Until};
+pub use self::query::{Query, Select, Until};
 
 use self::outlet::{Inlet, Outlet, ring};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::frame::Recorded;
 use crate::io::Device;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;

@@ -6,9 +6,9 @@ use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::job::Stop;
-use super::query::Recorded;
 use crate::base::error::Result;
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::frame::Recorded;
 use crate::io::Device;
 use crate::io::wake::{Sleeper, Waker};
 use crate::table::TableRow;

@@ -2,7 +2,7 @@
 
 use crate::base::geometry::Sequence;
 use crate::base::time::TimeRange;
-use crate::frame::{Item, StreamId};
+use crate::frame::StreamId;
 
 /// How far a read goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,17 +56,4 @@ impl Query {
             until: Until::Now,
         }
     }
-}
-
-/// Something that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// The stream.
-    pub stream: StreamId,
-    /// The block that it was in.
-    pub sequence: Sequence,
-    /// The ordinal of the frame; of the next frame for setups and gaps.
-    pub ordinal: u64,
-    /// The setup, frame or gap. Gaps tell also what could not be read, and why.
-    pub item: Item,
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use camring::base::geometry::Sequence;
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Frame, Gap, Item, StreamSetup};
-use camring::reader::{Query, Reader, Recorded};
+use camring::frame::{Frame, Gap, Item, Recorded, StreamSetup};
+use camring::reader::{Query, Reader};
 use camring::volume::Volume;
 
 use crate::rtsp_server::parts;

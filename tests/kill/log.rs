@@ -6,8 +6,7 @@ use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::process::ChildStdin;
 use std::time::{Duration, Instant};
 
-use camring::frame::{Frame, Item, StreamId};
-use camring::reader::Recorded;
+use camring::frame::{Frame, Item, Recorded, StreamId};
 
 use super::child;
 use super::lives::Figures;

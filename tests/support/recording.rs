@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Frame, Gap, Item, StreamId};
-use camring::reader::{Query, Reader, Recorded};
+use camring::frame::{Frame, Gap, Item, Recorded, StreamId};
+use camring::reader::{Query, Reader};
 use camring::volume::{CreateOptions, Volume, VolumeSize};
 use tempfile::TempDir;
 

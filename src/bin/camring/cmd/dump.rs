@@ -8,8 +8,8 @@ use std::sync::Arc;
 use camring::Volume;
 use camring::base::error::{Error, ErrorKind, Result};
 use camring::frame::nal::{LengthPrefixed, NalType};
-use camring::frame::{Codec, Frame, Gap, Item, StreamId, StreamSetup};
-use camring::reader::{Query, Reader, Recorded};
+use camring::frame::{Codec, Frame, Gap, Item, Recorded, StreamId, StreamSetup};
+use camring::reader::{Query, Reader};
 use camring::table::RowState;
 use serde::Serialize;
 
