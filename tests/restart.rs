@@ -345,7 +345,7 @@ fn a_changed_setup_comes_before_its_frames() {
         for recorded in read(&volume, Query::time([CAMERA], range)) {
             match recorded.item {
                 Item::Setup(setup) => (width_px, seen) = (setup.tracks[0].width_px, seen + 1),
-                Item::Frame(found) => {
+                Item::Frame(found) | Item::Preroll(found) => {
                     let is_wide = number_of(CAMERA, &found) >= 100;
                     assert_eq!(width_px, if is_wide { 1920 } else { 640 }, "from {first}");
                 }

@@ -89,7 +89,7 @@ impl Judge {
                 self.overwritten_count += u64::from(gap.cause == GapCause::Overwritten);
                 self.gaps.insert(stream, gap.cause);
             }
-            Item::Frame(found) => {
+            Item::Frame(found) | Item::Preroll(found) => {
                 let number = number_of(stream, found);
                 let gap = self.gaps.remove(&stream);
                 if let Some(last) = self.last.insert(stream, number) {

@@ -12,6 +12,9 @@ pub enum Item {
     Setup(Arc<StreamSetup>),
     /// A frame.
     Frame(Frame),
+    /// A frame on the way from a key frame to the time that a player was sent to: to be decoded,
+    /// not to be shown. Only players make it; elsewhere it is a frame like any other.
+    Preroll(Frame),
     /// Frames are missing here.
     Gap(Gap),
 }

@@ -413,7 +413,7 @@ impl FrameSink for Producer {
                 self.change_setup(stream, setup)
             }
             Item::Setup(setup) => self.add_stream(stream, StreamSetup::clone(&setup)),
-            Item::Frame(frame) => self.push(stream, frame),
+            Item::Frame(frame) | Item::Preroll(frame) => self.push(stream, frame),
             Item::Gap(gap) => {
                 if !self.streams.contains_key(&stream) {
                     self.add_stream(stream, StreamSetup::default())?;

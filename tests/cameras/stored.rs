@@ -56,7 +56,7 @@ impl Stored {
         match recorded.item {
             Item::Setup(setup) => self.setups.push((self.frames.len(), setup)),
             Item::Gap(gap) => self.gaps.push((self.frames.len(), gap)),
-            Item::Frame(frame) => {
+            Item::Frame(frame) | Item::Preroll(frame) => {
                 assert_eq!(recorded.ordinal, self.next_ordinal, "an ordinal is missing");
                 self.next_ordinal += 1;
                 let frame = self.sum_up(&frame);

@@ -235,7 +235,7 @@ impl Log {
             match &recorded.item {
                 Item::Setup(_) => {}
                 Item::Gap(_) => is_told = true,
-                Item::Frame(frame) => {
+                Item::Frame(frame) | Item::Preroll(frame) => {
                     let number = number_of(frame);
                     assert_eq!(hash_of(frame), self.entries[&(stream, number)].hash);
                     let follows = last.is_none_or(|last| number == last + 1);

@@ -172,7 +172,9 @@ impl<W: Write + Seek> MatroskaSink<W> {
         let content = self.content.as_ref()?;
         let what = match item {
             Item::Setup(setup) if !content.fits(setup) => "changes its parameters",
-            Item::Frame(frame) if content.is_set_back(frame) => "sets its clock back",
+            Item::Frame(frame) | Item::Preroll(frame) if content.is_set_back(frame) => {
+                "sets its clock back"
+            }
             _ => return None,
         };
         let until = content.latest().timestamp();
@@ -220,7 +222,7 @@ impl<W: Write + Seek> FrameSink for MatroskaSink<W> {
         }
         match item {
             Item::Setup(setup) => self.take_setup(setup),
-            Item::Frame(frame) => self.take_frame(&frame),
+            Item::Frame(frame) | Item::Preroll(frame) => self.take_frame(&frame),
             // Time goes on without frames, and nothing else need be said.
             Item::Gap(_) => Ok(()),
         }

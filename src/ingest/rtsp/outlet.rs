@@ -249,7 +249,7 @@ mod tests {
     fn short(item: &Item) -> String {
         match item {
             Item::Setup(setup) => format!("setup {}", setup.name),
-            Item::Frame(frame) => format!("frame {}", frame.time.0),
+            Item::Frame(frame) | Item::Preroll(frame) => format!("frame {}", frame.time.0),
             Item::Gap(gap) => {
                 let end = gap.end.map_or("..".to_owned(), |end| end.0.to_string());
                 format!("{} {} to {end}", gap.cause, gap.start.0)

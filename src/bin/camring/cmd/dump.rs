@@ -112,7 +112,9 @@ impl Line {
                     tracks: tracks_label(setup),
                 }
             }
-            Item::Frame(frame) => Content::of_frame(frame, setups.get(&stream)),
+            Item::Frame(frame) | Item::Preroll(frame) => {
+                Content::of_frame(frame, setups.get(&stream))
+            }
             Item::Gap(gap) => Content::of_gap(gap),
         };
         Self {

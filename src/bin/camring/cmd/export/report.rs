@@ -55,7 +55,7 @@ impl Report {
         self.is_damaged |= is_loss(item);
         match item {
             Item::Setup(_) => {}
-            Item::Frame(frame) => {
+            Item::Frame(frame) | Item::Preroll(frame) => {
                 self.frame_count += 1;
                 self.last_time = Some(frame.time);
             }
