@@ -20,6 +20,14 @@ pub use self::models::{OnceLock, Parker, Unparker};
 #[cfg(camring_loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
+/// Takes a lock that no hot path meets. A thread that panicked while it held it left whole values
+/// behind: each change in this crate is one assignment, or one call that does not panic.
+pub fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Hints that the thread waits for another one.
 pub fn yield_now() {
     #[cfg(not(camring_loom))]

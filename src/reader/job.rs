@@ -7,29 +7,33 @@ use std::collections::{HashMap, VecDeque};
 
 use super::blocks::{BlockIndex, Blocks, Reads, within};
 use super::deliver::Deliverer;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, Step};
 use super::plan::{Wanted, spans};
 use super::query::{Query, Select, Until};
-use super::start::{StartAt, start_of};
+use super::start::{Begin, StartAt, shown_at, start_of};
 use bytes::Bytes;
 
 use crate::base::error::{ErrorKind, Result};
 use crate::base::geometry::{Position, Sequence};
-use crate::base::time::TimeRange;
+use crate::base::time::{TimeRange, Timestamp};
 use crate::block::record::Record;
-use crate::block::run::DirectoryEntry;
-use crate::block::{ChunkView, RunHeader, StreamSection};
+use crate::block::{ChunkView, StreamSection};
 use crate::frame::{GapCause, Recorded, StreamId};
 use crate::io::Device;
 use crate::io::buffer::BufferPool;
 use crate::table::{RowState, TableRow};
 use crate::volume::Volume;
-use crate::volume::live::LiveCursor;
 
 /// Where the items of a read go.
 pub(super) trait Takes {
     /// Takes an item; may wait until there is room.
     fn send(&mut self, item: Recorded) -> Flow;
+
+    /// Everything that was sent so far reaches to about `time`: the blocks behind are read next.
+    fn up_to(&mut self, time: Timestamp) -> Flow;
+
+    /// Everything that is recorded now was sent; the read waits for more.
+    fn caught_up(&mut self) -> Flow;
 
     /// Waits until `has_more`, or nobody wants more.
     ///
@@ -47,7 +51,15 @@ pub(super) trait Takes {
 
 impl Takes for Outlet {
     fn send(&mut self, item: Recorded) -> Flow {
-        Self::send(self, item)
+        Self::send(self, Step::Item(item))
+    }
+
+    fn up_to(&mut self, time: Timestamp) -> Flow {
+        Self::send(self, Step::UpTo(time))
+    }
+
+    fn caught_up(&mut self) -> Flow {
+        Self::send(self, Step::CaughtUp)
     }
 
     fn wait(&mut self, device: &mut dyn Device, has_more: &dyn Fn() -> bool) -> Result<Flow> {
@@ -70,6 +82,14 @@ impl Takes for Vec<Recorded> {
         Ok(())
     }
 
+    fn up_to(&mut self, _: Timestamp) -> Flow {
+        Ok(())
+    }
+
+    fn caught_up(&mut self) -> Flow {
+        Ok(())
+    }
+
     fn wait(&mut self, _: &mut dyn Device, _: &dyn Fn() -> bool) -> Result<Flow> {
         Ok(Err(Stop::Cancelled))
     }
@@ -81,14 +101,14 @@ impl Takes for Vec<Recorded> {
 
 /// A read under way.
 pub(super) struct Job<'j> {
-    blocks: Blocks<'j>,
-    outlet: &'j mut dyn Takes,
-    deliverer: Deliverer,
+    pub(super) blocks: Blocks<'j>,
+    pub(super) outlet: &'j mut dyn Takes,
+    pub(super) deliverer: Deliverer,
     /// Sorted; empty for all.
-    streams: Vec<StreamId>,
-    starts: HashMap<StreamId, StartAt>,
-    range: TimeRange,
-    out: VecDeque<Recorded>,
+    pub(super) streams: Vec<StreamId>,
+    pub(super) begins: HashMap<StreamId, Begin>,
+    pub(super) range: TimeRange,
+    pub(super) out: VecDeque<Recorded>,
 }
 
 /// Why a read ends early.
@@ -127,7 +147,7 @@ pub(super) fn run(
     streams.sort_unstable();
     streams.dedup();
     let (deliverer, range) = match &query.select {
-        Select::Time(range) => (Deliverer::for_range(*range), *range),
+        Select::Time(range) | Select::Shown(range) => (Deliverer::for_range(*range), *range),
         Select::Blocks(_) => (Deliverer::for_blocks(), TimeRange::ALL),
     };
     let mut job = Job {
@@ -135,12 +155,13 @@ pub(super) fn run(
         outlet,
         deliverer,
         streams,
-        starts: HashMap::new(),
+        begins: HashMap::new(),
         range,
         out: VecDeque::new(),
     };
     let flow = match &query.select {
-        Select::Time(range) => job.time(*range, query.until)?,
+        Select::Time(range) => job.time(*range, query.until, false)?,
+        Select::Shown(range) => job.time(*range, query.until, true)?,
         Select::Blocks(sequences) => job.list(sequences)?,
     };
     if flow == Ok(()) {
@@ -170,36 +191,58 @@ impl Job<'_> {
         Ok(Ok(()))
     }
 
-    /// A range of time.
-    fn time(&mut self, range: TimeRange, until: Until) -> Result<Flow> {
+    /// A range of time; as it is to be shown, if `is_shown`.
+    fn time(&mut self, range: TimeRange, until: Until, is_shown: bool) -> Result<Flow> {
         // The list first, then the table: a block that is sealed in between is in both.
         let live = self.blocks.volume.live();
         let live_from = live
             .next()
             .and_then(|next| next.run().map(|run| run.id.sequence));
         let rows = self.blocks.volume.blocks_in(range);
-        self.find_starts(&rows, &range, until);
-        let first = self.starts.values().map(|start| start.sequence).min();
+        self.find_begins(&rows, &range, until, is_shown);
         let last = match until {
             Until::Now => rows.last().map_or(0, |row| row.sequence),
             Until::Committed | Until::Written => Sequence::MAX,
         };
-        let stored: Vec<_> = first.map_or_else(Vec::new, |first| {
-            let all = self.blocks.volume.table().blocks();
-            let is_live = |sequence| live_from.is_some_and(|from| sequence >= from);
-            let within = |row: &TableRow| row.sequence >= first && row.sequence <= last;
-            all.filter(|row| within(row) && !is_live(row.sequence))
-                .collect()
-        });
-        for row in stored {
+        let first = rows.first().map_or(Sequence::MAX, |row| row.sequence);
+        for row in self.stored(first, last, live_from) {
             if let Err(stop) = self.block(&row)? {
+                return Ok(Err(stop));
+            }
+            if let Err(stop) = self.outlet.up_to(row.times.end) {
                 return Ok(Err(stop));
             }
         }
         self.live(live, until)
     }
 
-    fn find_starts(&mut self, rows: &[TableRow], range: &TimeRange, until: Until) {
+    /// The blocks to read that are not `live_from` on: those of the range, from `first` to `last`,
+    /// and those before it that streams need for their first picture. A stream that was silent for
+    /// long needs old ones; what lies between is not looked at.
+    fn stored(
+        &self,
+        first: Sequence,
+        last: Sequence,
+        live_from: Option<Sequence>,
+    ) -> Vec<TableRow> {
+        let begins: Vec<_> = self.begins.values().collect();
+        let Some(earliest) = begins.iter().map(|begin| begin.at.sequence).min() else {
+            return Vec::new();
+        };
+        let range = first.max(earliest)..=last;
+        let is_needed = |sequence: Sequence| {
+            let needs = |begin: &&Begin| (begin.at.sequence..=begin.wanted).contains(&sequence);
+            range.contains(&sequence) || begins.iter().any(needs)
+        };
+        let is_stored = |row: &TableRow| {
+            let is_live = live_from.is_some_and(|from| row.sequence >= from);
+            !is_live && is_needed(row.sequence)
+        };
+        let all = self.blocks.volume.table().blocks();
+        all.filter(is_stored).collect()
+    }
+
+    fn find_begins(&mut self, rows: &[TableRow], range: &TimeRange, until: Until, is_shown: bool) {
         let streams = match self.wanted() {
             Some(streams) => streams,
             None => self
@@ -211,18 +254,23 @@ impl Job<'_> {
                 .collect(),
         };
         for stream in streams {
-            let start = start_of(&mut self.blocks, rows, stream, range);
-            if let Some(start) = start.or_else(|| self.start_without_frames(stream, until)) {
-                self.starts.insert(stream, start);
+            let shown = is_shown.then(|| shown_at(&mut self.blocks, stream, range.start));
+            let begin = shown
+                .flatten()
+                .or_else(|| start_of(&mut self.blocks, rows, stream, range))
+                .or_else(|| self.begin_without_frames(stream, until));
+            if let Some(begin) = begin {
+                self.begins.insert(stream, begin);
             }
         }
     }
 
     /// Where a stream begins that has nothing in the range yet. Read live, it begins at the key
     /// frame that the next frames need: as if what is newest were asked for.
-    fn start_without_frames(&mut self, stream: StreamId, until: Until) -> Option<StartAt> {
+    fn begin_without_frames(&mut self, stream: StreamId, until: Until) -> Option<Begin> {
         if until == Until::Now {
-            return Some(StartAt::NOWHERE);
+            let (at, wanted) = (StartAt::NOWHERE, 0);
+            return Some(Begin { at, wanted });
         }
         let volume = self.blocks.volume;
         let known = volume.stream(stream)?;
@@ -255,10 +303,7 @@ impl Job<'_> {
     /// The chunks of a section that are to be read.
     fn visible(&self, sequence: Sequence, section: &StreamSection) -> Vec<Wanted> {
         let stream = section.stream;
-        let from = self.starts.get(&stream);
-        let before = |offset: u32| {
-            from.is_some_and(|from| (sequence, offset) < (from.sequence, from.offset))
-        };
+        let before = |offset: u32| self.is_before(stream, sequence, offset);
         let counts = |run| self.blocks.counts(Position { sequence, run });
         let chunks = section.chunks.iter();
         let visible = chunks.filter(|chunk| counts(chunk.run) && !before(chunk.offset));
@@ -271,6 +316,12 @@ impl Job<'_> {
         } else {
             wanted.collect()
         }
+    }
+
+    /// Whether a chunk lies before the beginning of its stream.
+    pub(super) fn is_before(&self, stream: StreamId, sequence: Sequence, offset: u32) -> bool {
+        let begin = self.begins.get(&stream);
+        begin.is_some_and(|Begin { at, .. }| (sequence, offset) < (at.sequence, at.offset))
     }
 
     /// The setup in force at the first chunk that is read.
@@ -295,7 +346,12 @@ impl Job<'_> {
     }
 
     /// Reads chunks of one block and delivers them.
-    fn chunks(&mut self, row: &TableRow, index: &BlockIndex, wanted: &[Wanted]) -> Result<Flow> {
+    pub(super) fn chunks(
+        &mut self,
+        row: &TableRow,
+        index: &BlockIndex,
+        wanted: &[Wanted],
+    ) -> Result<Flow> {
         let spans = spans(wanted, self.blocks.volume.geometry().unit_len());
         let tag = index.id.tag();
         let volume = self.blocks.volume;
@@ -345,10 +401,10 @@ impl Job<'_> {
         };
         let place = (row.sequence, chunk.offset);
         let own = self
-            .starts
+            .begins
             .get(stream)
-            .filter(|start| (start.sequence, start.offset) == place);
-        let first = own.map_or(0, |start| start.frame);
+            .filter(|begin| (begin.at.sequence, begin.at.offset) == place);
+        let first = own.map_or(0, |begin| begin.at.frame);
         self.deliverer
             .chunk(row.sequence, &view, &bytes, first, &mut self.out);
     }
@@ -361,9 +417,9 @@ impl Job<'_> {
         };
         let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
             let begun = self
-                .starts
+                .begins
                 .iter()
-                .filter(|(_, start)| start.sequence <= row.sequence);
+                .filter(|(_, begin)| begin.at.sequence <= row.sequence);
             begun.map(|(stream, _)| *stream).collect()
         });
         for stream in streams {
@@ -373,107 +429,7 @@ impl Job<'_> {
         self.send()
     }
 
-    /// The runs that were written lately, and those to come.
-    fn live(&mut self, mut at: LiveCursor, until: Until) -> Result<Flow> {
-        loop {
-            self.blocks.limit = match until {
-                Until::Now => self.blocks.limit,
-                Until::Committed => self.blocks.volume.durable(),
-                Until::Written => self.blocks.volume.completed(),
-            };
-            let next = at.next();
-            let run = next.as_ref().and_then(LiveCursor::run).cloned();
-            match (next, run) {
-                (Some(next), Some(run)) if run.position() <= self.blocks.limit => {
-                    at = next;
-                    if let Err(stop) = self.live_run(&run)? {
-                        return Ok(Err(stop));
-                    }
-                }
-                _ if until == Until::Now || self.is_done() => return Ok(Ok(())),
-                _ => {
-                    let (volume, limit) = (self.blocks.volume, self.blocks.limit);
-                    let has_more = || {
-                        let written = until == Until::Written;
-                        let now = if written {
-                            volume.completed()
-                        } else {
-                            volume.durable()
-                        };
-                        now > limit || !volume.is_recording()
-                    };
-                    let was_over = !volume.is_recording();
-                    if let Err(stop) = self.outlet.wait(self.blocks.device, &has_more)? {
-                        return Ok(Err(stop));
-                    }
-                    if was_over && at.next().is_none() {
-                        return Ok(Ok(()));
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        !self.streams.is_empty() && self.streams.iter().all(|s| self.deliverer.is_done(*s))
-    }
-
-    fn live_run(&mut self, run: &RunHeader) -> Result<Flow> {
-        let sequence = run.id.sequence;
-        if !self.blocks.verdict.counts(run.position()) {
-            return Ok(Ok(()));
-        }
-        let row = self.blocks.volume.table().block(sequence);
-        let is_wanted = |entry: &&DirectoryEntry| {
-            let stream = &entry.stream;
-            (self.streams.is_empty() || self.streams.binary_search(stream).is_ok())
-                && (!self.deliverer.is_done(*stream) || entry.chunk.times.overlaps(&self.range))
-        };
-        let before = |stream: &StreamId, offset: u32| {
-            let from = self.starts.get(stream);
-            from.is_some_and(|from| (sequence, offset) < (from.sequence, from.offset))
-        };
-        let mut wanted = Vec::new();
-        let mut setups = Vec::new();
-        for entry in run.chunks.iter().filter(is_wanted) {
-            let chunk = Wanted {
-                stream: entry.stream,
-                chunk: entry.chunk,
-            };
-            match before(&entry.stream, entry.chunk.offset) {
-                false => wanted.push(chunk),
-                true if entry.has_records => setups.push(chunk),
-                true => {}
-            }
-        }
-        let index = BlockIndex {
-            id: run.id,
-            sections: Vec::new(),
-        };
-        let Some(row) = row else {
-            // The ring has gone around since the run was written.
-            for Wanted { stream, chunk } in wanted {
-                let cause = GapCause::Overwritten;
-                self.deliverer
-                    .lost(stream, sequence, chunk.times, cause, &mut self.out);
-            }
-            return Ok(self.send());
-        };
-        for chunk in setups {
-            // Decoding starts behind it, with the setup that it holds.
-            let Ok((bytes, id)) = self.blocks.chunk(&row, &chunk.chunk) else {
-                continue;
-            };
-            let view = ChunkView::decode(&bytes, id.tag(), chunk.stream, chunk.chunk.offset);
-            if let Ok(view) = view {
-                self.deliverer
-                    .chunk(sequence, &view, &bytes, u16::MAX, &mut self.out);
-            }
-        }
-        self.chunks(&row, &index, &wanted)
-    }
-
-    fn send(&mut self) -> Flow {
+    pub(super) fn send(&mut self) -> Flow {
         while let Some(item) = self.out.pop_front() {
             self.outlet.send(item)?;
         }

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod deliver;
+mod follow;
 mod job;
 mod outlet;
 mod plan;
@@ -14,9 +15,10 @@ mod start;
 
 use std::fmt;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 
-pub use self::outlet::AfterRead;
+pub use self::outlet::{AfterRead, Step};
 pub use self::query::{Query, Select, Until};
 
 use self::outlet::{Inlet, Outlet, ring};
@@ -46,6 +48,13 @@ pub struct Frames<'r> {
     inlet: Inlet,
     /// One read at a time.
     _reader: std::marker::PhantomData<&'r mut Reader>,
+}
+
+/// The steps of one read, for a thread that has more to do than to wait for them. Dropping it ends
+/// the read.
+#[derive(Debug)]
+pub struct Feed {
+    inlet: Inlet,
 }
 
 impl Reader {
@@ -101,7 +110,25 @@ impl Reader {
     ///
     /// [`Failed`](ErrorKind::Failed) when the reader's thread has ended.
     pub fn read(&mut self, query: Query) -> Result<Frames<'_>> {
-        let (outlet, inlet) = ring(self.waker.clone(), self.after_read.take());
+        Ok(Frames {
+            inlet: self.start(query, None)?,
+            _reader: std::marker::PhantomData,
+        })
+    }
+
+    /// Starts a read whose steps are polled; `waker` is woken when there are more, and at the end.
+    /// It begins once all reads before it have ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ErrorKind::Failed) when the reader's thread has ended.
+    pub fn feed(&mut self, query: Query, waker: Waker) -> Result<Feed> {
+        let inlet = self.start(query, Some(waker))?;
+        Ok(Feed { inlet })
+    }
+
+    fn start(&mut self, query: Query, consumer: Option<Waker>) -> Result<Inlet> {
+        let (outlet, inlet) = ring(self.waker.clone(), consumer, self.after_read.take());
         let sent = self
             .jobs
             .as_ref()
@@ -112,10 +139,7 @@ impl Reader {
                 "the reader's thread has ended",
             ));
         }
-        Ok(Frames {
-            inlet,
-            _reader: std::marker::PhantomData,
-        })
+        Ok(inlet)
     }
 }
 
@@ -141,7 +165,7 @@ fn serve(
 ) {
     while let Ok((query, mut outlet)) = jobs.recv() {
         if let Err(e) = job::run(volume, device.as_mut(), pool, &query, &mut outlet) {
-            tracing::error!("reading {volume:?}: {e}");
+            outlet.fail(e);
         }
     }
 }
@@ -165,7 +189,17 @@ impl fmt::Debug for Reader {
 impl Frames<'_> {
     /// The next item if it is there already; `None` says nothing about what comes later.
     pub fn try_next(&mut self) -> Option<Recorded> {
-        self.inlet.try_next()
+        std::iter::from_fn(|| self.inlet.try_next()).find_map(item_of)
+    }
+
+    /// Ends the read.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended before its end, if [`next`](Iterator::next) returned `None` for that: the
+    /// kernel refused to wait for the device. Blocks that could not be read were gaps, not errors.
+    pub fn finish(self) -> Result<()> {
+        self.inlet.take_failure().map_or(Ok(()), Err)
     }
 
     /// Blocks that were asked for by number and are not in the ring.
@@ -179,6 +213,34 @@ impl Iterator for Frames<'_> {
 
     /// The next item; waits for it.
     fn next(&mut self) -> Option<Recorded> {
-        self.inlet.next()
+        std::iter::from_fn(|| self.inlet.next()).find_map(item_of)
+    }
+}
+
+fn item_of(step: Step) -> Option<Recorded> {
+    match step {
+        Step::Item(item) => Some(item),
+        Step::UpTo(_) | Step::CaughtUp => None,
+    }
+}
+
+impl Feed {
+    /// The next step, or `None` at the end of the read; pending while there is none yet.
+    pub fn poll(&mut self) -> Poll<Option<Step>> {
+        // In this order: what was handed over before the end is found after it.
+        let is_over = self.inlet.is_finished();
+        match self.inlet.try_next() {
+            None if !is_over => Poll::Pending,
+            step => Poll::Ready(step),
+        }
+    }
+
+    /// Ends the read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Frames::finish`].
+    pub fn finish(self) -> Result<()> {
+        self.inlet.take_failure().map_or(Ok(()), Err)
     }
 }

@@ -1,13 +1,15 @@
 //! The SPSC ring from a reader's thread to its consumer, and how each waits for the other.
 
 use std::fmt;
+use std::sync::Mutex;
 
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::job::Stop;
-use crate::base::error::Result;
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::base::error::{Error, Result};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, lock};
+use crate::base::time::Timestamp;
 use crate::frame::Recorded;
 use crate::io::Device;
 use crate::io::wake::{Sleeper, Waker};
@@ -20,6 +22,18 @@ const ITEM_COUNT: usize = 1024;
 /// writer overtake a reader at the worst moment.
 pub type AfterRead = Box<dyn FnMut(u64) + Send>;
 
+/// What a reader hands over, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something that was read.
+    Item(Recorded),
+    /// What was asked for was handed over up to about this time. Told after each block and each
+    /// run, also where they hold nothing of the streams that were asked for.
+    UpTo(Timestamp),
+    /// All that is recorded now was handed over, and the read waits for more.
+    CaughtUp,
+}
+
 /// What both ends share.
 #[derive(Debug, Default)]
 struct Shared {
@@ -29,11 +43,13 @@ struct Shared {
     is_finished: AtomicBool,
     /// Blocks that were asked for by number and are not there.
     missing_count: AtomicU64,
+    /// Why the read ended before its end; set before `is_finished`.
+    failure: Mutex<Option<Error>>,
 }
 
 /// The reader's end of one read. Dropping it tells the consumer that nothing more comes.
 pub(super) struct Outlet {
-    ring: HeapProd<Recorded>,
+    ring: HeapProd<Step>,
     shared: Arc<Shared>,
     /// Waits for room. Not on the device: that one is ready as long as a read is done which nobody
     /// has taken yet.
@@ -44,7 +60,7 @@ pub(super) struct Outlet {
 
 /// The consumer's end of one read.
 pub(super) struct Inlet {
-    ring: HeapCons<Recorded>,
+    ring: HeapCons<Step>,
     shared: Arc<Shared>,
     /// Waits for items.
     sleeper: Sleeper,
@@ -54,13 +70,18 @@ pub(super) struct Inlet {
     device: Waker,
 }
 
-/// A ring for one read; `device` wakes the reader's thread.
-pub(super) fn ring(device: Waker, after_read: Option<AfterRead>) -> (Outlet, Inlet) {
-    let (producer, consumer) = HeapRb::new(ITEM_COUNT).split();
+/// A ring for one read; `device` wakes the reader's thread, `consumer` the one that takes the steps:
+/// by default, the one that waits in [`Inlet::next`].
+pub(super) fn ring(
+    device: Waker,
+    consumer: Option<Waker>,
+    after_read: Option<AfterRead>,
+) -> (Outlet, Inlet) {
+    let (producer, items) = HeapRb::new(ITEM_COUNT).split();
     let shared = Arc::new(Shared::default());
     let (for_room, for_items) = (Sleeper::new(), Sleeper::new());
     let inlet = Inlet {
-        ring: consumer,
+        ring: items,
         shared: shared.clone(),
         sleeper: for_items,
         room: for_room.waker(),
@@ -69,7 +90,7 @@ pub(super) fn ring(device: Waker, after_read: Option<AfterRead>) -> (Outlet, Inl
     let outlet = Outlet {
         ring: producer,
         shared,
-        consumer: inlet.sleeper.waker(),
+        consumer: consumer.unwrap_or_else(|| inlet.sleeper.waker()),
         sleeper: for_room,
         after_read,
     };
@@ -77,8 +98,8 @@ pub(super) fn ring(device: Waker, after_read: Option<AfterRead>) -> (Outlet, Inl
 }
 
 impl Outlet {
-    /// Hands an item over; waits while the ring is full.
-    pub(super) fn send(&mut self, item: Recorded) -> Result<(), Stop> {
+    /// Hands a step over; waits while the ring is full.
+    pub(super) fn send(&mut self, item: Step) -> Result<(), Stop> {
         let is_cancelled = self.sleeper.wait_for(|| {
             let is_cancelled = self.is_cancelled();
             (is_cancelled || !self.ring.is_full()).then_some(is_cancelled)
@@ -121,6 +142,11 @@ impl Outlet {
         }
     }
 
+    /// The read ends here, because of `error`.
+    pub(super) fn fail(&mut self, error: Error) {
+        *lock(&self.shared.failure) = Some(error);
+    }
+
     pub(super) fn note_missing(&mut self, sequence: u64) {
         tracing::debug!(sequence, "a block that was asked for is not in the ring");
         self.shared.missing_count.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +167,7 @@ impl Drop for Outlet {
 
 impl Inlet {
     /// The next item; `None` when the read is over.
-    pub(super) fn next(&mut self) -> Option<Recorded> {
+    pub(super) fn next(&mut self) -> Option<Step> {
         let Self { ring, shared, .. } = self;
         let item = self.sleeper.next(&shared.is_finished, || ring.try_pop());
         self.room.wake();
@@ -149,10 +175,21 @@ impl Inlet {
     }
 
     /// The next item if it is there already.
-    pub(super) fn try_next(&mut self) -> Option<Recorded> {
+    pub(super) fn try_next(&mut self) -> Option<Step> {
         let item = self.ring.try_pop()?;
         self.room.wake();
         Some(item)
+    }
+
+    /// Whether the read has ended. What was handed over before is in the ring then.
+    pub(super) fn is_finished(&self) -> bool {
+        // Acquire: pairs with the Release store in the outlet's drop.
+        self.shared.is_finished.load(Ordering::Acquire)
+    }
+
+    /// Why the read ended before its end, if it did.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        lock(&self.shared.failure).take()
     }
 
     pub(super) fn missing_count(&self) -> u64 {

@@ -22,6 +22,10 @@ pub enum Select {
     /// What was recorded in a range of time: from the key frame that the first frame in it needs,
     /// so that everything in it can be decoded, to the last frame that lies in it.
     Time(TimeRange),
+    /// What is to be shown in a range of time: as [`Time`](Self::Time), but each stream begins with
+    /// the picture that stands at the beginning of the range. That is, at its newest key frame at
+    /// or before then, also where a gap lies between; where there is none, at its first one behind.
+    Shown(TimeRange),
     /// Whole blocks, in this order.
     #[doc(alias = "pullBlocksCall")]
     Blocks(Vec<Sequence>),
@@ -34,7 +38,7 @@ pub struct Query {
     pub streams: Vec<StreamId>,
     /// When, or which blocks.
     pub select: Select,
-    /// How far; for [`Select::Time`] only.
+    /// How far; not for [`Select::Blocks`].
     pub until: Until,
 }
 
@@ -44,6 +48,15 @@ impl Query {
         Self {
             streams: streams.into(),
             select: Select::Time(range),
+            until: Until::Now,
+        }
+    }
+
+    /// What is to be shown of `streams` in `range`, up to now.
+    pub fn shown(streams: impl Into<Vec<StreamId>>, range: TimeRange) -> Self {
+        Self {
+            streams: streams.into(),
+            select: Select::Shown(range),
             until: Until::Now,
         }
     }

@@ -1,11 +1,27 @@
-//! Where to begin: the newest key frame at or before a time.
+//! Where to begin: at the key frame that the first wanted picture needs.
 
 use super::blocks::Blocks;
 use crate::base::geometry::{Position, Sequence};
-use crate::base::time::TimeRange;
-use crate::block::{ChunkEntry, ChunkView, DecodeStart};
+use crate::base::time::{TimeRange, Timestamp};
+use crate::block::{ChunkEntry, ChunkView, DecodeStart, StreamSection};
 use crate::frame::StreamId;
-use crate::table::TableRow;
+use crate::table::{RowState, TableRow};
+
+/// How many blocks are looked into, one behind the other, before older knowledge is asked where a
+/// stream was last.
+const NEAR_COUNT: usize = 8;
+/// The most blocks that the search for the last picture before a time looks into.
+const SEARCH_COUNT: usize = 4096;
+
+/// Which blocks hold what a stream needs first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// Where its frames begin.
+    pub(super) at: StartAt,
+    /// The block of the first picture that is wanted. Behind it and before the beginning of the
+    /// range, no block holds anything of the stream.
+    pub(super) wanted: Sequence,
+}
 
 /// Where the frames of a stream begin that are to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +63,7 @@ pub(super) fn start_of(
     rows: &[TableRow],
     stream: StreamId,
     range: &TimeRange,
-) -> Option<StartAt> {
+) -> Option<Begin> {
     for row in rows {
         let Ok(index) = blocks.index(row, Some(&[stream])) else {
             continue;
@@ -59,29 +75,134 @@ pub(super) fn start_of(
         else {
             continue;
         };
-        let counts = |chunk: &&ChunkEntry| {
-            let position = Position {
-                sequence: row.sequence,
-                run: chunk.run,
-            };
-            chunk.has_frames && blocks.counts(position)
-        };
-        let mut chunks = section.chunks.iter().filter(counts);
-        let Some(chunk) = chunks.find(|chunk| chunk.times.end >= range.start).copied() else {
+        let mut chunks = frames_of(blocks, row, section);
+        let Some(chunk) = chunks.find(|chunk| chunk.times.end >= range.start) else {
             continue;
         };
-        return Some(start_in(blocks, row, stream, &chunk, range));
+        let at = start_in(blocks, row, stream, &chunk, range.start);
+        let wanted = row.sequence;
+        return Some(Begin { at, wanted });
     }
     None
 }
 
-/// Where to begin so that the frames of `chunk` from `range.start` on can be decoded.
+/// Where `stream` begins so that the picture that stands at `time` can be shown: the newest key
+/// frame that is not behind it; none where no block holds one.
+pub(super) fn shown_at(
+    blocks: &mut Blocks<'_>,
+    stream: StreamId,
+    time: Timestamp,
+) -> Option<Begin> {
+    let table = blocks.volume.table();
+    let mut at = table.newest_until(time, Sequence::MAX)?.sequence;
+    let mut misses = 0;
+    for _ in 0..SEARCH_COUNT {
+        let Some((row, section)) = section_at(blocks, at, stream) else {
+            misses += 1;
+            let asked = (misses == NEAR_COUNT).then(|| last_before(blocks, stream, at));
+            let near = || Some(table.newest_until(time, at)?.sequence);
+            at = asked.flatten().or_else(near)?;
+            continue;
+        };
+        let chunks: Vec<_> = frames_of(blocks, &row, &section).collect();
+        for chunk in chunks
+            .iter()
+            .rev()
+            .filter(|chunk| chunk.times.start <= time)
+        {
+            let start = start_in(blocks, &row, stream, chunk, time);
+            // A key frame that lies behind the time, before pictures that lead it, does not help.
+            let is_own = (start.sequence, start.offset) == (row.sequence, chunk.offset);
+            if !is_own || starts_before(blocks, &row, stream, chunk, start.frame, time) {
+                let wanted = row.sequence;
+                return Some(Begin { at: start, wanted });
+            }
+        }
+        let previous = Some(section.previous).filter(|previous| (1..at).contains(previous));
+        at = previous.or_else(|| Some(table.newest_until(time, at)?.sequence))?;
+    }
+    tracing::debug!(%stream, "no picture found in {SEARCH_COUNT} blocks");
+    None
+}
+
+/// What block `sequence` holds of `stream`.
+fn section_at(
+    blocks: &mut Blocks<'_>,
+    sequence: Sequence,
+    stream: StreamId,
+) -> Option<(TableRow, StreamSection)> {
+    let row = blocks.volume.table().block(sequence)?;
+    let index = Some(row)
+        .filter(|row| row.state != RowState::Empty)
+        .and_then(|row| blocks.index(&row, Some(&[stream])).ok())?;
+    let mut sections = index.sections.into_iter();
+    let section = sections.find(|section| section.stream == stream)?;
+    Some((row, section))
+}
+
+/// The newest block before `sequence` that holds `stream`, by what later blocks say: each names the
+/// one before.
+fn last_before(blocks: &mut Blocks<'_>, stream: StreamId, sequence: Sequence) -> Option<Sequence> {
+    let mut at = blocks.volume.stream(stream)?.last_sequence;
+    for _ in 0..SEARCH_COUNT {
+        if at < sequence {
+            return Some(at).filter(|at| *at > 0);
+        }
+        let (_, section) = section_at(blocks, at, stream)?;
+        at = Some(section.previous).filter(|previous| (1..at).contains(previous))?;
+    }
+    None
+}
+
+/// The chunks of `section` that hold frames and count.
+fn frames_of(
+    blocks: &Blocks<'_>,
+    row: &TableRow,
+    section: &StreamSection,
+) -> impl DoubleEndedIterator<Item = ChunkEntry> + use<> {
+    let counts = |chunk: &&ChunkEntry| {
+        let position = Position {
+            sequence: row.sequence,
+            run: chunk.run,
+        };
+        chunk.has_frames && blocks.counts(position)
+    };
+    let chunks: Vec<_> = section.chunks.iter().filter(counts).copied().collect();
+    chunks.into_iter()
+}
+
+/// Whether frame `number` of `chunk` lies at or before `time`.
+fn starts_before(
+    blocks: &mut Blocks<'_>,
+    row: &TableRow,
+    stream: StreamId,
+    chunk: &ChunkEntry,
+    number: u16,
+    time: Timestamp,
+) -> bool {
+    let view = view_of(blocks, row, stream, chunk);
+    let frame = view.and_then(|view| view.frames.get(usize::from(number)).copied());
+    // A chunk that cannot be read becomes a gap when it is delivered.
+    frame.is_none_or(|frame| frame.time <= time)
+}
+
+fn view_of(
+    blocks: &mut Blocks<'_>,
+    row: &TableRow,
+    stream: StreamId,
+    chunk: &ChunkEntry,
+) -> Option<ChunkView> {
+    let (bytes, id) = blocks.chunk(row, chunk).ok()?;
+    ChunkView::decode(&bytes, id.tag(), stream, chunk.offset).ok()
+}
+
+/// Where to begin so that the frames of `chunk` from `time` on can be decoded.
 fn start_in(
     blocks: &mut Blocks<'_>,
     row: &TableRow,
     stream: StreamId,
     chunk: &ChunkEntry,
-    range: &TimeRange,
+    time: Timestamp,
 ) -> StartAt {
     let own = StartAt {
         sequence: row.sequence,
@@ -89,7 +210,7 @@ fn start_in(
         frame: 0,
     };
     if chunk.first_key.is_some()
-        && let Some(frame) = newest_key(blocks, row, stream, chunk, range)
+        && let Some(frame) = newest_key(blocks, row, stream, chunk, time)
     {
         return StartAt { frame, ..own };
     }
@@ -98,19 +219,17 @@ fn start_in(
     start.map_or(own, StartAt::from)
 }
 
-/// The newest key frame in `chunk` that is not behind the start of `range`.
+/// The newest key frame in `chunk` that is not behind `time`.
 fn newest_key(
     blocks: &mut Blocks<'_>,
     row: &TableRow,
     stream: StreamId,
     chunk: &ChunkEntry,
-    range: &TimeRange,
+    time: Timestamp,
 ) -> Option<u16> {
-    let (bytes, id) = blocks.chunk(row, chunk).ok()?;
-    let view = ChunkView::decode(&bytes, id.tag(), stream, chunk.offset).ok()?;
+    let view = view_of(blocks, row, stream, chunk)?;
     let frames = view.frames.iter().enumerate();
-    let mut keys =
-        frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= range.start);
+    let mut keys = frames.filter(|(_, f)| f.key && f.track == 0 && !f.record && f.time <= time);
     keys.next_back()
         .and_then(|(number, _)| u16::try_from(number).ok())
 }

@@ -42,6 +42,22 @@ impl BlockTable {
             .collect()
     }
 
+    /// The newest block before block `behind` that holds some frame with a time at or before `time`.
+    pub fn newest_until(&self, time: Timestamp, behind: Sequence) -> Option<TableRow> {
+        // Relaxed: see `TableWriter::set_slot`.
+        let skew_us = i64::try_from(self.max_skew_us.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let latest = time.plus_us(skew_us);
+        let (first, head) = self.window();
+        let after = self.partition_point(first, head, |row| row.arrivals.start <= latest);
+        let found = (first..after.min(behind)).rev();
+        let mut found = found.filter_map(|sequence| self.readable(sequence));
+        let begins = |row: &TableRow| row.times.start <= time;
+        found.find(begins).or_else(|| {
+            let kept = self.kept_before(first.min(behind));
+            kept.into_iter().rfind(begins)
+        })
+    }
+
     /// The block that holds `time`, or else the nearest one before it, with `radius` blocks on
     /// each side of it; oldest first.
     #[doc(alias = "getIndNeigh")]
@@ -180,6 +196,25 @@ mod tests {
         assert_eq!(found(0, 2400), [0; 0], "overwritten");
         assert_eq!(found(i64::MIN, i64::MAX), (25..=40).collect::<Vec<_>>());
         assert_eq!(writer.table().time_range(), Some(range(2500, 4090)));
+    }
+
+    #[test]
+    fn the_newest_block_until_a_time_is_found_though_it_ends_before() {
+        let writer = table(40, &[30], |n| if n == 29 { -300 } else { 0 });
+        let newest = |t, behind| {
+            let row = writer.table().newest_until(Timestamp(t), behind);
+            row.map(|row| row.sequence)
+        };
+        assert_eq!(newest(3195, u64::MAX), Some(31), "between two blocks");
+        assert_eq!(
+            newest(3095, u64::MAX),
+            Some(29),
+            "void blocks are not counted"
+        );
+        assert_eq!(newest(2650, u64::MAX), Some(29), "a clock that is wrong");
+        assert_eq!(newest(2650, 29), Some(26));
+        assert_eq!(newest(0, u64::MAX), None);
+        assert_eq!(newest(i64::MAX, u64::MAX), Some(40));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use self::void::Verdict;
 use self::watermark::{Watermark, WatermarkWriter};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, Position, VolumeId};
-use crate::base::sync::{Arc, AtomicBool, Ordering};
+use crate::base::sync::{Arc, AtomicBool, Ordering, lock};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::frame::StreamId;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
@@ -380,12 +380,4 @@ impl fmt::Debug for Volume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "volume {} on {}", self.id(), self.0.medium.name())
     }
-}
-
-/// Takes a lock; a thread that panicked while it held it left whole values behind, because each
-/// change is one assignment or one call that does not panic.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

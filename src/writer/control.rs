@@ -26,11 +26,10 @@ pub use self::client::{ControlClient, ControlStatus};
 
 use self::place::Place;
 use self::wire::{Committed, MAX_ANSWER_LEN, MAX_REQUEST_LEN, Request, Status};
-use super::gate::lock;
 use super::link::Link;
 use super::options::RequestSink;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::sync::{Arc, AtomicBool, Ordering};
+use crate::base::sync::{Arc, AtomicBool, Ordering, lock};
 
 /// How many connections there may be at a time.
 const MAX_CONNECTIONS: usize = 8;

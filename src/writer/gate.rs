@@ -25,10 +25,3 @@ pub(super) struct Gate {
     /// Dense numbers of the streams of this life, and which of them a producer holds now.
     pub(super) numbers: Mutex<Numbers>,
 }
-
-/// Takes a lock; whoever panicked while holding it left whole values behind.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}

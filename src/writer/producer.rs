@@ -11,13 +11,13 @@ use bytes::Bytes;
 use ringbuf::traits::{Consumer, Observer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use super::gate::{Gate, lock};
+use super::gate::Gate;
 use super::numbers::RingPlace;
 use super::quota::{Quota, frame_cost};
 use super::sending::{Sending, check_setup, flush_untold, try_push};
 use super::stage::Stream;
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::sync::{Arc, AtomicBool, Ordering};
+use crate::base::sync::{Arc, AtomicBool, Ordering, lock};
 use crate::base::time::Timestamp;
 use crate::block::chunk::PendingFrame;
 use crate::block::record::Record;

@@ -44,6 +44,7 @@ pub(super) fn run(args: &args::Dump) -> Outcome {
     }
     out.flush()?;
     is_damaged |= frames.missing_count() != 0;
+    frames.finish()?;
     Ok(if is_damaged { Exit::Damage } else { Exit::Ok })
 }
 

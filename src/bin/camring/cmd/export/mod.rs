@@ -64,7 +64,8 @@ pub(super) fn export(
     let mut report = Report::default();
     let mut reader = Reader::open(job.volume)?;
     let span = job.span();
-    for recorded in reader.read(Query::time([job.stream.id], job.range))? {
+    let mut frames = reader.read(Query::time([job.stream.id], job.range))?;
+    for recorded in frames.by_ref() {
         if let Some(signal) = interrupt.caught() {
             // The file that is not complete goes when `files` does.
             report.set_files(&files.done);
@@ -80,6 +81,7 @@ pub(super) fn export(
         }
         files.accept(job.stream.id, recorded.item)?;
     }
+    frames.finish()?;
     if report.frame_count == 0 {
         return Err(job.nothing().into());
     }
