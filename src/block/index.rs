@@ -2,8 +2,11 @@
 //!
 //! Sections are sorted by stream. The index is summed in pages of 64 KiB; the trailer's fences
 //! hold the checksums and say which stream begins where, so that looking up one stream of
-//! thousands reads one page.
+//! thousands reads one page. Every 1,024th index is a summary of all streams.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -18,6 +21,8 @@ use crate::frame::StreamId;
 pub const INDEX_PAGE_LEN: usize = 64 << 10;
 /// The most pages of an index.
 pub const MAX_INDEX_PAGES: usize = 240;
+/// The index of every so many blocks is a summary, more often in a ring of fewer than twice as many.
+const MAX_SUMMARY_EVERY: u64 = 1024;
 
 /// Marks the length of a chunk that holds nothing but records.
 const NO_FRAMES: u32 = 1 << 31;
@@ -69,11 +74,28 @@ pub struct StreamSection {
     pub frame_count: u32,
     /// Their bytes.
     pub payload_len: u64,
-    /// Its chunks, in the order of their places.
+    /// The latest time of its frames: in this block, or else in block `previous`.
+    pub last_time: Timestamp,
+    /// Its chunks, in the order of their places; none where a summary lists a stream that the
+    /// block does not hold.
     pub chunks: Vec<ChunkEntry>,
     /// The setup in force at the beginning and all records of the block, each with the number of
-    /// the chunk (in this section) that it comes with.
+    /// the chunk (in this section) that it comes with. Without chunks, the setup in force and the
+    /// gap that lasts.
     pub records: Vec<(u32, Record)>,
+}
+
+/// A stream that a summary lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbsentStream {
+    /// The stream.
+    pub stream: StreamId,
+    /// The last block that holds it.
+    pub previous: Sequence,
+    /// The latest time of its frames.
+    pub last_time: Timestamp,
+    /// The setup in force, and the gap that lasts if there is one, as encoded records.
+    pub records: Vec<Bytes>,
 }
 
 /// One page of the index, as the trailer knows it.
@@ -86,6 +108,14 @@ pub struct Fence {
     pub first_section: Option<u32>,
     /// CRC-32C of the page.
     pub crc: u32,
+}
+
+/// After how many blocks a summary follows the one before, in a ring of `slot_count` blocks: 1,024,
+/// or the greatest power of two of which the ring holds two. The index of each block whose sequence
+/// is a multiple lists also the streams that the block does not hold.
+pub fn summary_every(slot_count: u64) -> u64 {
+    let half = (slot_count / 2).clamp(1, MAX_SUMMARY_EVERY);
+    1 << half.ilog2()
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -131,6 +161,8 @@ const _: () = {
 pub struct IndexBuilder {
     sections: Vec<Section>,
     used: Vec<u32>,
+    /// Streams that are listed and not held, by number.
+    absent: BTreeMap<StreamId, Section>,
     encoded_len: usize,
     chunk_count: u32,
 }
@@ -139,6 +171,8 @@ pub struct IndexBuilder {
 struct Section {
     stream: StreamId,
     previous: Sequence,
+    /// For a stream that is not held.
+    last_time: Timestamp,
     frame_count: u32,
     payload_len: u64,
     chunks: Vec<ChunkEntry>,
@@ -163,7 +197,7 @@ impl IndexBuilder {
 
     /// How many streams it lists.
     pub fn stream_count(&self) -> u32 {
-        self.used.len() as u32
+        (self.used.len() + self.absent.len()) as u32
     }
 
     /// Whether stream number `dense` has a section yet.
@@ -171,6 +205,37 @@ impl IndexBuilder {
         self.sections
             .get(dense as usize)
             .is_some_and(|section| !section.chunks.is_empty())
+    }
+
+    /// Lists `stream` for a summary, until a chunk of it comes.
+    pub fn add_absent(&mut self, absent: &AbsentStream) {
+        let mut section = Section {
+            stream: absent.stream,
+            previous: absent.previous,
+            last_time: absent.last_time,
+            ..Section::default()
+        };
+        for record in &absent.records {
+            section.add_record(record);
+        }
+        self.encoded_len += section.encoded_len();
+        if let Some(before) = self.absent.insert(absent.stream, section) {
+            self.encoded_len -= before.encoded_len();
+        }
+    }
+
+    /// Takes `stream` off the list again.
+    pub fn remove_absent(&mut self, stream: StreamId) {
+        if let Some(listed) = self.absent.remove(&stream) {
+            self.encoded_len -= listed.encoded_len();
+        }
+    }
+
+    /// Gives up the summary; the chunks stay. Returns whether there was one.
+    pub fn drop_absent(&mut self) -> bool {
+        let lens = self.absent.values().map(Section::encoded_len);
+        self.encoded_len -= lens.sum::<usize>();
+        !std::mem::take(&mut self.absent).is_empty()
     }
 
     /// Adds a chunk of `stream`, whose dense number is `dense`. `previous` is the last block
@@ -195,6 +260,9 @@ impl IndexBuilder {
             (section.stream, section.previous) = (stream, previous);
             self.used.push(dense);
             self.encoded_len += SECTION_HEADER_LEN;
+            if let Some(listed) = self.absent.remove(&stream) {
+                self.encoded_len -= listed.encoded_len();
+            }
         }
         section.frame_count = section.frame_count.saturating_add(frame_count);
         section.payload_len += payload_len;
@@ -209,10 +277,7 @@ impl IndexBuilder {
             return;
         };
         let before = section.records.len().next_multiple_of(8);
-        let chunk = (section.chunks.len() as u32).saturating_sub(1);
-        section.records.extend(chunk.to_le_bytes());
-        section.records.extend((record.len() as u32).to_le_bytes());
-        section.records.extend(record);
+        section.add_record(record);
         self.encoded_len += section.records.len().next_multiple_of(8) - before;
     }
 
@@ -221,24 +286,21 @@ impl IndexBuilder {
     /// # Panics
     ///
     /// If `bytes` is shorter than [`encoded_len`](Self::encoded_len).
-    pub fn encode(&mut self, bytes: &mut [u8], first_run: u64) -> Vec<Fence> {
+    pub fn encode(&self, bytes: &mut [u8], first_run: u64) -> Vec<Fence> {
         let len = self.encoded_len;
         assert!(
             bytes.len() >= len,
             "an index of {len} bytes in {}",
             bytes.len()
         );
-        let sections = &self.sections;
-        let stream = |dense: &u32| sections.get(*dense as usize).map(|section| section.stream);
-        self.used.sort_unstable_by_key(stream);
-        let mut starts = Vec::with_capacity(self.used.len());
+        let held = self.used.iter();
+        let held = held.filter_map(|dense| self.sections.get(*dense as usize));
+        let mut all: Vec<_> = held.chain(self.absent.values()).collect();
+        all.sort_unstable_by_key(|section| section.stream);
+        let mut starts = Vec::with_capacity(all.len());
         let mut room = bytes.get_mut(..len).unwrap_or_default();
         let mut at = 0;
-        for section in self
-            .used
-            .iter()
-            .filter_map(|dense| sections.get(*dense as usize))
-        {
+        for section in all {
             starts.push((at, section.stream));
             let (to, rest) = room.split_at_mut(section.encoded_len());
             section.encode(to, first_run);
@@ -258,11 +320,20 @@ impl IndexBuilder {
                 (section.frame_count, section.payload_len) = (0, 0);
             }
         }
+        self.absent.clear();
         (self.encoded_len, self.chunk_count) = (0, 0);
     }
 }
 
 impl Section {
+    /// Adds a record that comes with the newest chunk.
+    fn add_record(&mut self, record: &[u8]) {
+        let chunk = (self.chunks.len() as u32).saturating_sub(1);
+        self.records.extend(chunk.to_le_bytes());
+        self.records.extend((record.len() as u32).to_le_bytes());
+        self.records.extend(record);
+    }
+
     fn encoded_len(&self) -> usize {
         let records = self.records.len().next_multiple_of(8);
         SECTION_HEADER_LEN + self.chunks.len() * ENTRY_LEN + records
@@ -274,7 +345,7 @@ impl Section {
             .iter()
             .map(|chunk| chunk.times)
             .reduce(|a, b| a.union(&b));
-        let times = times.unwrap_or(TimeRange::ALL);
+        let times = times.unwrap_or(TimeRange::new(self.last_time, self.last_time));
         let raw = RawSection {
             stream: self.stream.0.into(),
             len: (to.len() as u32).into(),
@@ -379,6 +450,7 @@ impl StreamSection {
             previous: raw.previous.get(),
             frame_count: raw.frame_count.get(),
             payload_len: raw.payload_len.get(),
+            last_time: Timestamp(raw.last_time.get()),
             chunks,
             records: decode_records(records)?,
         };
@@ -397,7 +469,7 @@ impl StreamSection {
         let len = SECTION_HEADER_LEN as u64
             + u64::from(raw.chunk_count.get()) * ENTRY_LEN as u64
             + records;
-        if len != u64::from(raw.len.get()) || raw.chunk_count.get() == 0 {
+        if len != u64::from(raw.len.get()) {
             return Err(DecodeError::Range("length of a section"));
         }
         Ok(len as usize)

@@ -3,6 +3,7 @@
 use super::blocks::Blocks;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::{TimeRange, Timestamp};
+use crate::block::index::summary_every;
 use crate::block::{ChunkEntry, ChunkView, DecodeStart, StreamSection};
 use crate::frame::StreamId;
 use crate::table::{RowState, TableRow};
@@ -143,7 +144,12 @@ fn section_at(
 /// The newest block before `sequence` that holds `stream`, by what later blocks say: each names the
 /// one before.
 fn last_before(blocks: &mut Blocks<'_>, stream: StreamId, sequence: Sequence) -> Option<Sequence> {
-    let mut at = blocks.volume.stream(stream)?.last_sequence;
+    let every = summary_every(blocks.volume.geometry().slot_count());
+    let summary = sequence.checked_next_multiple_of(every)?;
+    let mut at = match section_at(blocks, summary, stream) {
+        Some(_) => summary,
+        None => blocks.volume.stream(stream)?.last_sequence,
+    };
     for _ in 0..SEARCH_COUNT {
         if at < sequence {
             return Some(at).filter(|at| *at > 0);

@@ -225,10 +225,12 @@ pub fn sections_of_runs<'r, D: Device + ?Sized>(
                     previous: 0,
                     frame_count: 0,
                     payload_len: 0,
+                    last_time: entry.chunk.times.end,
                     chunks: Vec::new(),
                     records: Vec::new(),
                 });
             section.frame_count = section.frame_count.saturating_add(entry.frame_count.into());
+            section.last_time = section.last_time.max(entry.chunk.times.end);
             section.chunks.push(entry.chunk);
             if entry.has_records {
                 let number = section.chunks.len() as u32 - 1;

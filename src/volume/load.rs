@@ -330,7 +330,8 @@ pub fn row_of_runs<'r>(
     row
 }
 
-/// Takes note of what a block holds of a stream. `counts` says of a run whether it counts.
+/// Takes note of what a block holds, or its summary says, of a stream. `counts` says of a run
+/// whether it counts.
 pub fn note_section(
     registry: &mut Registry,
     timeline: &mut Timeline,
@@ -338,11 +339,13 @@ pub fn note_section(
     section: &StreamSection,
     counts: impl Fn(u64) -> bool,
 ) {
+    let stream = section.stream;
+    if section.chunks.is_empty() && registry.get(stream).is_none() {
+        registry.add_frames(stream, section.previous, section.last_time, None);
+    }
     let counting = |number: u32| {
-        section
-            .chunks
-            .get(number as usize)
-            .is_some_and(|chunk| counts(chunk.run))
+        let chunk = section.chunks.get(number as usize);
+        chunk.map_or(section.chunks.is_empty(), |chunk| counts(chunk.run))
     };
     for (_, record) in section
         .records

@@ -123,6 +123,13 @@ impl Timeline {
         })
     }
 
+    /// The gap of `stream` that has not ended.
+    pub fn lasting_gap(&self, stream: StreamId) -> Option<Gap> {
+        let track = self.streams.get(&stream)?;
+        let mut open = track.gaps.iter().map(|told| told.gap);
+        open.rfind(|gap| track.gap_stretch(gap).is_open)
+    }
+
     /// The stretches of `stream` that overlap `range`, in order of their beginnings.
     pub fn stretches(&self, stream: StreamId, range: TimeRange) -> Vec<Stretch> {
         let Some(track) = self.streams.get(&stream) else {

@@ -11,7 +11,7 @@ use crate::base::geometry::{Geometry, Position, Sequence};
 use crate::base::time::{Now, TimeRange, Timestamp, US_PER_S};
 use crate::block::chunk::ChunkSummary;
 use crate::block::header::VoidRange;
-use crate::block::index::{Fence, INDEX_PAGE_LEN, IndexBuilder, MAX_INDEX_PAGES};
+use crate::block::index::{Fence, INDEX_PAGE_LEN, IndexBuilder, MAX_INDEX_PAGES, summary_every};
 use crate::block::pack::RunPlace;
 use crate::block::trailer::BlockSpan;
 use crate::block::{BlockHeader, BlockId, BlockTrailer, ChunkEntry, PAGE_LEN, RunHeader};
@@ -100,6 +100,11 @@ impl OpenBlock {
             frame_count: 0,
             last_arrival: last,
         }
+    }
+
+    /// Whether it has no run yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.first_run == 0
     }
 
     /// How long the next run and what it adds to the index may be together, in bytes.
@@ -229,9 +234,7 @@ fn union(all: Option<BlockSpan>, one: BlockSpan) -> BlockSpan {
 impl Core {
     /// Whether the open block has no run yet.
     pub(super) fn is_fresh_block(&self) -> bool {
-        self.block
-            .as_ref()
-            .is_some_and(|block| block.first_run == 0)
+        self.block.as_ref().is_some_and(OpenBlock::is_fresh)
     }
 
     /// The next sequence behind `sequence` whose slot may be written.
@@ -266,7 +269,11 @@ impl Core {
             self.want_flush();
             return false;
         };
-        let index = std::mem::take(&mut self.spare_index);
+        let mut index = std::mem::take(&mut self.spare_index);
+        let every = summary_every(self.geometry().slot_count());
+        if next.id.sequence.is_multiple_of(every) {
+            self.summarize(next.id.sequence, &mut index);
+        }
         let last = self.last_arrival;
         self.block = Some(OpenBlock::new(
             next.id,

@@ -22,6 +22,7 @@ mod quota;
 mod sending;
 mod stage;
 mod status;
+mod summary;
 
 use std::path::Path;
 use std::sync::mpsc;

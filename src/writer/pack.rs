@@ -38,6 +38,10 @@ impl Core {
             let packed = !is_full && self.pack_run(&plan, len);
             self.plan = plan;
             if is_full {
+                let summary = self.block.as_mut().filter(|block| block.is_fresh());
+                if summary.is_some_and(|block| block.index.drop_absent()) {
+                    continue;
+                }
                 assert!(
                     !self.is_fresh_block(),
                     "a frame that fits no block was let in"

@@ -110,9 +110,57 @@ fn sections_longer_than_a_page_are_stepped_over() {
     }
 }
 
+/// A summary lists streams without chunks, until a chunk comes.
+#[test]
+fn a_summary_lists_streams_that_the_block_does_not_hold() {
+    let (mut builder, _, _) = built(10, 1);
+    let record = Record::Setup(StreamSetup::default()).encode();
+    let before = builder.encoded_len();
+    let listed = |stream| AbsentStream {
+        stream: StreamId(stream),
+        previous: 700 + stream,
+        last_time: Timestamp(-5),
+        records: vec![record.clone()],
+    };
+    for stream in [1, 4, 1000, 4] {
+        builder.add_absent(&listed(stream));
+    }
+    builder.remove_absent(StreamId(1));
+    builder.add_chunk(10, StreamId(1000), 3, chunk(1), 1, 1);
+    let mut bytes = vec![0; builder.encoded_len()];
+    let fences = builder.encode(&mut bytes, 10);
+    assert_eq!((builder.stream_count(), builder.chunk_count()), (12, 11));
+    let found = look_up(&bytes, &fences, StreamId(4)).unwrap();
+    assert_eq!((found.previous, found.last_time), (704, Timestamp(-5)));
+    assert_eq!((found.chunks.len(), found.records.len()), (0, 1));
+    let held = look_up(&bytes, &fences, StreamId(1000)).unwrap();
+    assert_eq!(
+        (held.previous, held.chunks.len(), held.records.len()),
+        (3, 1, 0)
+    );
+    assert_eq!(look_up(&bytes, &fences, StreamId(1)), None);
+    assert!(builder.drop_absent() && !builder.drop_absent());
+    assert_eq!(
+        builder.encoded_len(),
+        before + SECTION_HEADER_LEN + ENTRY_LEN
+    );
+}
+
+#[test]
+fn a_ring_holds_two_summaries_at_least() {
+    let every = [16, 17, 100, 2047, 2048, 1 << 20].map(summary_every);
+    assert_eq!(every, [8, 8, 32, 512, 1024, 1024]);
+}
+
 #[test]
 fn a_cleared_builder_starts_anew() {
     let (mut builder, _, _) = built(10, 3);
+    builder.add_absent(&AbsentStream {
+        stream: StreamId(1),
+        previous: 1,
+        last_time: Timestamp(1),
+        records: Vec::new(),
+    });
     builder.clear();
     assert_eq!(
         (

@@ -3,7 +3,7 @@
 use super::contents::{Check, Hole, Known};
 use super::report::DamagedPart;
 use crate::base::time::TimeRange;
-use crate::block::index::{INDEX_PAGE_LEN, page_is_whole};
+use crate::block::index::{INDEX_PAGE_LEN, page_is_whole, summary_every};
 use crate::block::{BlockTrailer, ChunkEntry, PAGE_LEN, StreamSection, part};
 
 impl<'c> Check<'c> {
@@ -87,7 +87,9 @@ impl<'c> Check<'c> {
             self.chunk(section.stream, chunk);
         }
         let is_complete = listed.len() == section.chunks.len() && !known.is_partial;
-        if let Some(what) = difference(section, &listed, &known, is_complete) {
+        let every = summary_every(self.expected.geometry.slot_count());
+        let is_summary = trailer.id.sequence.is_multiple_of(every);
+        if let Some(what) = difference(section, &listed, &known, is_complete, is_summary) {
             let (stream, times) = (Some(section.stream), section.times());
             self.damage_of(
                 DamagedPart::Index,
@@ -107,6 +109,7 @@ fn difference(
     listed: &[ChunkEntry],
     known: &Known,
     is_complete: bool,
+    is_summary: bool,
 ) -> Option<String> {
     if listed != known.chunks {
         return Some(format!(
@@ -117,6 +120,10 @@ fn difference(
     }
     if !is_complete {
         return None;
+    }
+    if section.chunks.is_empty() {
+        // A summary, made from what the writer knew.
+        return (!is_summary).then(|| "it lists a stream without a chunk".to_owned());
     }
     if section.records != known.records {
         return Some("setups or gaps are not those of the chunks".to_owned());
