@@ -236,6 +236,5 @@ fn can_start(setup: &StreamSetup, frame: &Frame) -> bool {
 
 /// The track whose key frames begin the file and its clusters: the video if there is one.
 fn lead_track(setup: &StreamSetup) -> u8 {
-    let video = setup.tracks.iter().position(|track| track.codec.is_video());
-    video.and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
+    setup.video_track().unwrap_or(0)
 }
