@@ -1,6 +1,6 @@
 //! What a file holds once it has begun, and where its clusters begin and end.
 
-use std::io::{Seek, Write};
+use std::io::Write;
 
 use super::cluster::{Cluster, Millis};
 use super::cues::Cues;
@@ -28,6 +28,8 @@ pub(super) struct Content {
     lead: u8,
     /// The time of the frame that began the file.
     start: Timestamp,
+    /// Whether somebody reads while it is written.
+    is_live: bool,
     /// Whether the lead track is still at the group of pictures that began the file.
     is_first_group: bool,
     ends: Vec<TrackEnd>,
@@ -53,13 +55,14 @@ struct TrackEnd {
 }
 
 impl Content {
-    pub(super) fn new(setup: Arc<StreamSetup>, first: &Frame) -> Self {
+    pub(super) fn new(setup: Arc<StreamSetup>, first: &Frame, is_live: bool) -> Self {
         let start = Millis::of(first.time);
         let mut cues = Cues::new();
         let is_cue = cues.take_due(start);
         Self {
             lead: first.track,
             start: first.time,
+            is_live,
             is_first_group: true,
             ends: vec![TrackEnd::default(); setup.tracks.len()],
             cluster: Cluster::new(start, is_cue),
@@ -82,7 +85,7 @@ impl Content {
 
     /// Whether the stream's clock was set back between the frames so far and `frame`.
     pub(super) fn is_set_back(&self, frame: &Frame) -> bool {
-        if frame.track != self.lead {
+        if frame.track != self.lead || self.skips(frame) {
             return false;
         }
         let time = Millis::of(frame.time);
@@ -93,31 +96,39 @@ impl Content {
 
     /// Whether `frame` is left out of the file.
     pub(super) fn skips(&self, frame: &Frame) -> bool {
+        let is_early = frame.time < self.start;
         if frame.track == self.lead {
-            self.is_first_group && frame.leading
+            // What is read while it is written has its time 0 before those pictures come. Nothing
+            // behind the group refers to them.
+            self.is_first_group && (frame.leading || (self.is_live && is_early))
         } else {
-            frame.time < self.start
+            is_early
         }
     }
 
-    pub(super) fn push<W: Write + Seek>(
-        &mut self,
-        frame: &Frame,
-        output: &mut Output<W>,
-    ) -> Result<()> {
+    pub(super) fn push<W: Write>(&mut self, frame: &Frame, output: &mut Output<W>) -> Result<()> {
         let time = Millis::of(frame.time);
         let is_lead_key = frame.key && frame.track == self.lead;
         let is_first = self.frame_count == 0;
         if !is_first {
             let is_cue = is_lead_key && self.cues.take_due(time);
             if is_cue || self.is_full(time, frame.payload.len()) {
-                self.write_cluster(output)?;
+                self.end_cluster(output)?;
                 self.cluster.restart(time, is_cue);
+                self.open_cluster();
             }
             self.is_first_group &= !is_lead_key;
+        } else if self.is_live {
+            self.write_first_head(output)?;
+            self.open_cluster();
         }
         let number = track_number(frame.track);
         self.cluster.push(number, time, frame.key, &frame.payload);
+        if self.is_live {
+            output.write(self.cluster.unwritten())?;
+            output.flush()?;
+            self.cluster.set_written();
+        }
         self.frame_count += 1;
         if let Some(end) = self.ends.get_mut(usize::from(frame.track)) {
             end.push(time);
@@ -148,8 +159,11 @@ impl Content {
         latest.unwrap_or(self.cluster.start)
     }
 
-    /// Writes the cluster, and the head of the file before the first one.
-    pub(super) fn write_cluster<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<()> {
+    /// Writes the cluster of a file, and the head before the first one.
+    fn end_cluster<W: Write>(&mut self, output: &mut Output<W>) -> Result<()> {
+        if self.is_live {
+            return Ok(());
+        }
         let fixed = match self.fixed {
             Some(fixed) => fixed,
             None => self.write_first_head(output)?,
@@ -164,7 +178,15 @@ impl Content {
         Ok(())
     }
 
-    fn write_first_head<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<Fixed> {
+    /// Begins a live cluster, of which each frame is written at once.
+    fn open_cluster(&mut self) {
+        if self.is_live {
+            let zero = self.zero();
+            self.cluster.open(zero);
+        }
+    }
+
+    fn write_first_head<W: Write>(&mut self, output: &mut Output<W>) -> Result<Fixed> {
         let zero = self.zero();
         let head = head::encode(&self.setup, zero, None);
         let fixed = Fixed {
@@ -176,20 +198,30 @@ impl Content {
         Ok(fixed)
     }
 
-    /// Writes what comes behind the last cluster, and then the head once more.
-    pub(super) fn write_ending<W: Write + Seek>(&self, output: &mut Output<W>) -> Result<Ending> {
+    /// From the earliest frame to the end of the latest.
+    pub(super) fn duration_ms(&self) -> i64 {
+        let zero = self.zero();
+        let ends = self.ends.iter().filter_map(TrackEnd::end);
+        ends.map(|end| end.since(zero)).max().unwrap_or(1)
+    }
+
+    /// Writes the last cluster of a file, what comes behind it, and the head once more. What is
+    /// live just ends.
+    pub(super) fn write_ending<W: Write>(&mut self, output: &mut Output<W>) -> Result<()> {
+        if self.is_live {
+            return Ok(());
+        }
+        self.end_cluster(output)?;
         let zero = self.zero();
         let segment_start = self.fixed.map_or(0, |fixed| fixed.segment_start);
         let cues_position = output.len - segment_start;
         output.write(&self.cues.encode(track_number(self.lead), zero))?;
-        let ends = self.ends.iter().filter_map(TrackEnd::end);
         let ending = Ending {
             segment_len: output.len - segment_start,
             cues_position,
-            duration_ms: ends.map(|end| end.since(zero)).max().unwrap_or(1),
+            duration_ms: self.duration_ms(),
         };
-        output.rewrite(&head::encode(&self.setup, zero, Some(&ending)).bytes)?;
-        Ok(ending)
+        output.rewrite(&head::encode(&self.setup, zero, Some(&ending)).bytes)
     }
 }
 

@@ -33,6 +33,13 @@ use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
 ///   them. A file that is not finished can be read up to its last whole cluster: 5 s or 5 MiB.
 /// * **Memory.** One cluster: 5 MiB, or the longest frame if that is more; and 1 MiB of index.
 ///
+/// # Live
+///
+/// [`live`](Self::live) needs no [`Seek`]. Each frame is written and flushed as soon as it comes,
+/// in clusters and a segment whose length is not known beforehand, as Matroska asks of live
+/// streams; there is no index. Its time 0 is that of the first key frame, so pictures that are
+/// shown before that one are skipped.
+///
 /// # One file, one setup
 ///
 /// A Matroska track has one decoder configuration. New H.264 or H.265 parameter sets could be put
@@ -83,14 +90,27 @@ pub struct Summary {
     pub len: u64,
 }
 
-impl<W: Write + Seek> MatroskaSink<W> {
+impl<W: Write> MatroskaSink<W> {
     /// A sink that writes to `file` from its present position on.
     ///
     /// It writes a cluster at a time, so `file` needs no buffer of its own. Nothing is written
     /// before the first cluster is complete.
-    pub fn new(file: W) -> Self {
+    pub fn new(file: W) -> Self
+    where
+        W: Seek,
+    {
+        Self::to(Output::file(file))
+    }
+
+    /// A sink for who reads while it is written: a pipe, a socket, a growing file. See
+    /// [*Live*](Self#live).
+    pub fn live(out: W) -> Self {
+        Self::to(Output::live(out))
+    }
+
+    fn to(output: Output<W>) -> Self {
         Self {
-            output: Output::new(file),
+            output,
             stream: None,
             setup: None,
             content: None,
@@ -122,17 +142,16 @@ impl<W: Write + Seek> MatroskaSink<W> {
         let Some(mut content) = self.content.take() else {
             return Err(self.no_start());
         };
-        content.write_cluster(&mut self.output)?;
-        let ending = content.write_ending(&mut self.output)?;
+        content.write_ending(&mut self.output)?;
         let zero = content.zero();
         let summary = Summary {
             start: zero.timestamp(),
-            end: Millis(zero.0.saturating_add(ending.duration_ms)).timestamp(),
+            end: Millis(zero.0.saturating_add(content.duration_ms())).timestamp(),
             frame_count: content.frame_count,
             skipped_count: self.skipped_count,
             len: self.output.len,
         };
-        Ok((self.output.file, summary))
+        Ok((self.output.writer, summary))
     }
 
     fn take_setup(&mut self, setup: Arc<StreamSetup>) -> Result<()> {
@@ -155,7 +174,8 @@ impl<W: Write + Seek> MatroskaSink<W> {
             )));
         }
         if self.content.is_none() && can_start(setup, frame) {
-            self.content = Some(Content::new(Arc::clone(setup), frame));
+            let is_live = self.output.is_live();
+            self.content = Some(Content::new(Arc::clone(setup), frame, is_live));
             self.output.begin()?;
         }
         match &mut self.content {
@@ -200,7 +220,7 @@ impl<W: Write + Seek> MatroskaSink<W> {
 
 /// After an error the item is not in the file. The sink takes more items, unless writing failed:
 /// then it answers [`ErrorKind::Failed`] to all that follows.
-impl<W: Write + Seek> FrameSink for MatroskaSink<W> {
+impl<W: Write> FrameSink for MatroskaSink<W> {
     /// Takes the next item of the one stream that the file holds.
     ///
     /// # Errors
