@@ -1,6 +1,6 @@
 //! Where a receiver enters a stream: at a picture from which on everything can be decoded.
 
-use crate::frame::{Frame, StreamSetup};
+use crate::frame::Frame;
 
 /// How far a receiver is into one stream.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,9 @@ impl Entry {
         }
     }
 
-    /// Takes note of the setup in force.
-    pub(crate) fn follow(&mut self, setup: &StreamSetup) {
-        self.video_track = setup.video_track();
+    /// Takes note of which track has the pictures, by the setup in force.
+    pub(crate) fn follow(&mut self, video_track: Option<u8>) {
+        self.video_track = video_track;
     }
 
     /// Whether the receiver can use `frame`, the next one of the stream.

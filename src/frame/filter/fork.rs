@@ -163,7 +163,7 @@ impl<S: FrameSink> Inner<S> {
         let entry = self.entries.entry(stream).or_insert_with(Entry::outside);
         let is_frame = match item {
             Item::Setup(setup) => {
-                entry.follow(setup);
+                entry.follow(setup.video_track());
                 false
             }
             Item::Frame(frame) | Item::Preroll(frame) => {
