@@ -6,6 +6,8 @@
 pub mod matroska;
 mod parameter_sets;
 pub mod raw;
+pub mod recorder;
 
-pub use self::matroska::{MatroskaSink, Summary};
+pub use self::matroska::{FileSet, MatroskaFiles, MatroskaSink, NumberedFiles, Summary, numbered};
 pub use self::raw::{RawSink, RawSummary};
+pub use self::recorder::MatroskaRecorder;

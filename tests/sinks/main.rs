@@ -1,5 +1,5 @@
 //! Sinks besides the Matroska file: elementary streams, and recordings that start and stop while
-//! items flow. FFmpeg reads what they write, and took apart the clips that go in.
+//! items flow. ffmpeg reads what they write, and took apart the clips that go in.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "each suite uses a part of it")]
 mod clip;
 mod raw;
+mod recorder;
 
 use camring::base::time::Timestamp;
 use camring::frame::{Item, StreamId, StreamSetup};

@@ -1,4 +1,4 @@
-//! Elementary streams. FFmpeg decodes them, and its pictures and samples are those that it makes of
+//! Elementary streams: ffmpeg decodes them, and its pictures and samples are those that it makes of
 //! the clip itself.
 
 use std::io::{Error, Write};

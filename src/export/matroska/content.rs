@@ -73,6 +73,15 @@ impl Content {
         }
     }
 
+    pub(super) fn setup(&self) -> &Arc<StreamSetup> {
+        &self.setup
+    }
+
+    /// The time of the frame that began the file.
+    pub(super) fn start(&self) -> Timestamp {
+        self.start
+    }
+
     /// Whether frames that `setup` describes can go on in this file.
     pub(super) fn fits(&self, setup: &StreamSetup) -> bool {
         let (old, new) = (&self.setup.tracks, &setup.tracks);
@@ -148,7 +157,8 @@ impl Content {
         self.fixed.map_or(self.cluster.earliest, |fixed| fixed.zero)
     }
 
-    fn latest_of_lead(&self) -> Millis {
+    /// The latest time of the lead track.
+    pub(super) fn latest_of_lead(&self) -> Millis {
         let end = self.ends.get(usize::from(self.lead));
         let latest = end.and_then(|end| end.latest);
         latest.unwrap_or(self.cluster.start)
@@ -250,7 +260,7 @@ fn track_number(track: u8) -> u8 {
 }
 
 /// Whether frames of `new` can follow frames of `old` on one track of a file.
-fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
+pub(super) fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
     let is_same_format = old.codec == new.codec && old.extra == new.extra;
     match new.codec {
         // Each picture says how large it is.

@@ -7,6 +7,7 @@ mod cluster;
 mod content;
 mod cues;
 mod ebml;
+mod files;
 mod head;
 mod output;
 
@@ -14,6 +15,7 @@ use std::io::{Seek, Write};
 
 use self::cluster::Millis;
 use self::content::Content;
+pub use self::files::{FileSet, MatroskaFiles, NumberedFiles, numbered};
 use self::output::Output;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
@@ -48,7 +50,7 @@ use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
 /// needs another configuration, or at which its clock is set back, is refused with
 /// [`ErrorKind::Unsupported`], and nothing else is. [`needs_new_file`](Self::needs_new_file) tells
 /// beforehand. The caller finishes this file, and offers the same item, after the setup in force,
-/// to a new sink.
+/// to a new sink. [`MatroskaFiles`] does that, and cares for sound that comes late.
 ///
 /// ```no_run
 /// # use camring::export::MatroskaSink;
@@ -152,6 +154,11 @@ impl<W: Write> MatroskaSink<W> {
             len: self.output.len,
         };
         Ok((self.output.writer, summary))
+    }
+
+    /// The time of the frame that began the file.
+    fn start(&self) -> Option<Timestamp> {
+        self.content.as_ref().map(Content::start)
     }
 
     fn take_setup(&mut self, setup: Arc<StreamSetup>) -> Result<()> {
