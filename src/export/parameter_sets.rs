@@ -1,6 +1,7 @@
-//! The parameter sets in a decoder configuration: for forms that carry them between the frames.
+//! The parameter sets in a decoder configuration: for forms that carry them in the frames.
 
-use crate::frame::Codec;
+use crate::frame::nal::{LengthPrefixed, NalType};
+use crate::frame::{Codec, Frame, TrackSetup};
 
 /// The bytes of `avcC` before the number of its SPSs.
 const AVCC_HEAD_LEN: usize = 5;
@@ -9,7 +10,7 @@ const HVCC_HEAD_LEN: usize = 22;
 
 /// The parameter sets in `extra`, the decoder configuration of a track of H.264 or H.265, in the
 /// order in which a decoder wants them. Broken framing ends the list; other codecs have none.
-pub(super) fn of(codec: Codec, extra: &[u8]) -> Vec<&[u8]> {
+fn of(codec: Codec, extra: &[u8]) -> Vec<&[u8]> {
     let mut sets = Vec::new();
     // What was found before the end of the bytes counts, so nobody asks for the end itself.
     let _ = match codec {
@@ -18,6 +19,39 @@ pub(super) fn of(codec: Codec, extra: &[u8]) -> Vec<&[u8]> {
         _ => None,
     };
     sets
+}
+
+/// Whether `frame`, of `track`, is a key frame that does not bring its parameter sets itself.
+pub(super) fn are_missing(track: &TrackSetup, frame: &Frame) -> bool {
+    let mut nals = LengthPrefixed::new(&frame.payload);
+    let is_set = |nal| NalType::of(track.codec, nal).is_some_and(NalType::is_parameter_set);
+    let has_sets = matches!(track.codec, Codec::H264 | Codec::H265);
+    has_sets && frame.key && !nals.any(is_set)
+}
+
+/// Hands the NAL units of `frame`, a picture of `track`, to `put`; those parameter sets that
+/// [`are_missing`] come before its slices. Returns what is not a NAL unit, at the end.
+pub(super) fn walk<'f>(
+    track: &TrackSetup,
+    frame: &'f Frame,
+    mut put: impl FnMut(&[u8]),
+) -> &'f [u8] {
+    let mut are_missing = are_missing(track, frame);
+    let mut nals = LengthPrefixed::new(&frame.payload);
+    for nal in nals.by_ref() {
+        if are_missing && !is_delimiter(track.codec, nal) {
+            of(track.codec, &track.extra).into_iter().for_each(&mut put);
+            are_missing = false;
+        }
+        put(nal);
+    }
+    nals.rest()
+}
+
+/// Whether `nal` is an access unit delimiter, which is the first of its picture.
+fn is_delimiter(codec: Codec, nal: &[u8]) -> bool {
+    let kind = NalType::of(codec, nal);
+    matches!(kind, Some(NalType::H264(9) | NalType::H265(35)))
 }
 
 fn read_avcc<'a>(extra: &'a [u8], sets: &mut Vec<&'a [u8]>) -> Option<()> {

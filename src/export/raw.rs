@@ -9,7 +9,6 @@ use super::parameter_sets;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
 use crate::frame::filter::Entry;
-use crate::frame::nal::{LengthPrefixed, NalType};
 use crate::frame::{Codec, Frame, FrameSink, Item, StreamId, StreamSetup, TrackSetup};
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -114,7 +113,7 @@ impl<W: Write> RawSink<W> {
             }
             _ => self.bytes.extend_from_slice(&frame.payload),
         }
-        let are_sets_known = !track.extra.is_empty() || !needs_sets(track, frame);
+        let are_sets_known = !track.extra.is_empty() || !parameter_sets::are_missing(track, frame);
         if !are_sets_known || !self.entry.admits(frame) {
             self.summary.skipped_count += 1;
             return Ok(());
@@ -162,42 +161,18 @@ impl<W: Write> FrameSink for RawSink<W> {
     }
 }
 
-/// Whether `frame` is a key frame that does not bring its parameter sets itself.
-fn needs_sets(track: &TrackSetup, frame: &Frame) -> bool {
-    let mut nals = LengthPrefixed::new(&frame.payload);
-    let is_set = |nal| NalType::of(track.codec, nal).is_some_and(NalType::is_parameter_set);
-    let has_sets = matches!(track.codec, Codec::H264 | Codec::H265);
-    has_sets && frame.key && !nals.any(is_set)
-}
-
 fn put_annex_b(out: &mut Vec<u8>, track: &TrackSetup, frame: &Frame) -> Result<()> {
-    let mut put = |nal: &[u8]| {
+    let rest = parameter_sets::walk(track, frame, |nal| {
         out.extend(START_CODE);
         out.extend_from_slice(nal);
-    };
-    let mut lacks_sets = needs_sets(track, frame);
-    let mut nals = LengthPrefixed::new(&frame.payload);
-    for nal in nals.by_ref() {
-        if lacks_sets && !is_delimiter(track.codec, nal) {
-            let sets = parameter_sets::of(track.codec, &track.extra);
-            sets.into_iter().for_each(&mut put);
-            lacks_sets = false;
-        }
-        put(nal);
-    }
-    if nals.rest().is_empty() {
+    });
+    if rest.is_empty() {
         return Ok(());
     }
     Err(Error::damaged(format!(
         "a picture of {} bytes does not consist of NAL units",
         frame.payload.len()
     )))
-}
-
-/// Whether `nal` is an access unit delimiter, which is the first of its picture.
-fn is_delimiter(codec: Codec, nal: &[u8]) -> bool {
-    let kind = NalType::of(codec, nal);
-    matches!(kind, Some(NalType::H264(9) | NalType::H265(35)))
 }
 
 /// What stands before each AAC frame, but for its length.

@@ -4,12 +4,13 @@ use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
 use camring::ErrorKind;
 use camring::base::time::Timestamp;
 use camring::export::MatroskaSink;
 use camring::frame::{Codec, Frame, FrameSink, Item};
 
-use crate::clip::{Clip, Probe};
+use crate::clip::{Clip, Probe, run};
 use crate::{START, STREAM, check_decode, check_mkvmerge, have_tools, interleave, setup};
 
 /// Pictures with B-frames, and sound.
@@ -165,4 +166,89 @@ fn pictures_before_the_first_key_frame_are_left_out_of_a_live_stream() {
     }
     assert_eq!(written(MatroskaSink::live(Vec::new())), (3, 2));
     assert_eq!(written(MatroskaSink::new(Cursor::new(Vec::new()))), (5, 0));
+}
+
+/// The camera's resolution is changed, and changed back, while somebody looks. Its key frames do
+/// not bring parameter sets.
+#[test]
+fn a_live_stream_goes_on_through_new_parameters() {
+    if !have_tools("a_live_stream_goes_on_through_new_parameters") {
+        return;
+    }
+    for (codec, names) in [
+        (Codec::H264, ["h264_240p25.h264", "h264_360p25_bframes.mp4"]),
+        (
+            Codec::H265,
+            ["h265_180p25_opengop_cra.mp4", "h265_360p25_opengop.mp4"],
+        ),
+    ] {
+        let clips = names.map(|name| Clip::load(codec, name));
+        let mut sink = MatroskaSink::live(Vec::new());
+        for (clip, n) in [&clips[0], &clips[1], &clips[0]].into_iter().zip(0..) {
+            let change = Item::Setup(setup(&[clip]).into());
+            assert!(!sink.needs_new_file(&change));
+            sink.accept(STREAM, change).unwrap();
+            for frame in clip.frames(0, START.plus_us(n * 10_000_000)) {
+                let payload = without_parameter_sets(codec, &frame.payload);
+                let frame = Frame { payload, ..frame };
+                sink.accept(STREAM, Item::Frame(frame)).unwrap();
+            }
+        }
+        let (bytes, _) = sink.finish().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), &bytes);
+        let args = [
+            "-v",
+            "error",
+            "-of",
+            "csv=p=0",
+            "-show_entries",
+            "frame=width",
+        ];
+        let (lines, errors) = run("ffprobe", &[&args[..], &[path.to_str().unwrap()]].concat());
+        assert_eq!(errors, "");
+        let widths = String::from_utf8(lines).unwrap();
+        for (clip, times) in clips.iter().zip([2, 1]) {
+            let width = |line: &str| line.trim_end_matches(',').parse() == Ok(clip.setup.width_px);
+            let found = widths.lines().filter(|line| width(line)).count();
+            assert_eq!(found, times * clip.packets.len(), "{codec}");
+        }
+    }
+}
+
+/// Leaves out parameter sets, by the numbers in the standards and not by our code.
+fn without_parameter_sets(codec: Codec, payload: &[u8]) -> Bytes {
+    let mut kept = Vec::new();
+    let mut rest = payload;
+    while let Some((prefix, behind)) = rest.split_first_chunk::<4>() {
+        let (nal, next) = behind.split_at(u32::from_be_bytes(*prefix) as usize);
+        let is_set = match codec {
+            Codec::H264 => matches!(nal[0] & 31, 7 | 8),
+            _ => matches!(nal[0] >> 1 & 63, 32..=34),
+        };
+        if !is_set {
+            kept.extend(prefix);
+            kept.extend(nal);
+        }
+        rest = next;
+    }
+    kept.into()
+}
+
+#[test]
+fn a_live_stream_cannot_change_its_codec() {
+    if !have_tools("a_live_stream_cannot_change_its_codec") {
+        return;
+    }
+    let h264 = Clip::load(Codec::H264, "h264_240p25.h264");
+    let h265 = Clip::load(Codec::H265, "h265_180p25_opengop_cra.mp4");
+    let mut sink = MatroskaSink::live(Vec::new());
+    sink.accept(STREAM, Item::Setup(setup(&[&h264]).into()))
+        .unwrap();
+    for frame in h264.frames(0, START) {
+        sink.accept(STREAM, Item::Frame(frame)).unwrap();
+    }
+    let change = Item::Setup(setup(&[&h265]).into());
+    let error = sink.accept(STREAM, change).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

@@ -1,5 +1,6 @@
 //! What a file holds once it has begun, and where its clusters begin and end.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use super::cluster::{Cluster, Millis};
@@ -9,6 +10,7 @@ use super::output::Output;
 use crate::base::error::Result;
 use crate::base::sync::Arc;
 use crate::base::time::{Timestamp, US_PER_S};
+use crate::export::parameter_sets;
 use crate::frame::{Codec, Frame, StreamSetup, TrackSetup};
 
 /// A cluster ends when it is this long.
@@ -30,6 +32,8 @@ pub(super) struct Content {
     start: Timestamp,
     /// Whether somebody reads while it is written.
     is_live: bool,
+    /// The setup in force, once it is not the one in the head any more.
+    changed: Option<Arc<StreamSetup>>,
     /// Whether the lead track is still at the group of pictures that began the file.
     is_first_group: bool,
     ends: Vec<TrackEnd>,
@@ -63,6 +67,7 @@ impl Content {
             lead: first.track,
             start: first.time,
             is_live,
+            changed: None,
             is_first_group: true,
             ends: vec![TrackEnd::default(); setup.tracks.len()],
             cluster: Cluster::new(start, is_cue),
@@ -85,11 +90,21 @@ impl Content {
     /// Whether frames that `setup` describes can go on in this file.
     pub(super) fn fits(&self, setup: &StreamSetup) -> bool {
         let (old, new) = (&self.setup.tracks, &setup.tracks);
+        let mut pairs = old.iter().zip(new);
         old.len() == new.len()
-            && old
-                .iter()
-                .zip(new)
-                .all(|(old, new)| is_same_decoder(old, new))
+            && pairs.all(|(old, new)| {
+                is_same_decoder(old, new) || (self.is_live && is_same_nal_codec(old, new))
+            })
+    }
+
+    /// Takes the setup in force, which [`fits`](Self::fits).
+    pub(super) fn set_setup(&mut self, setup: &Arc<StreamSetup>) {
+        let mut pairs = self.setup.tracks.iter().zip(&setup.tracks);
+        let is_other = pairs.any(|(old, new)| !is_same_decoder(old, new));
+        // Back to the first setup is a change as well.
+        if is_other || self.changed.is_some() {
+            self.changed = Some(Arc::clone(setup));
+        }
     }
 
     /// Whether the stream's clock was set back between the frames so far and `frame`.
@@ -132,7 +147,8 @@ impl Content {
             self.open_cluster();
         }
         let number = track_number(frame.track);
-        self.cluster.push(number, time, frame.key, &frame.payload);
+        let payload = self.payload(frame);
+        self.cluster.push(number, time, frame.key, &payload);
         if self.is_live {
             output.write(self.cluster.unwritten())?;
             output.flush()?;
@@ -143,6 +159,23 @@ impl Content {
             end.push(time);
         }
         Ok(())
+    }
+
+    /// The bytes of `frame`, with the parameter sets that the head does not have.
+    fn payload<'f>(&self, frame: &'f Frame) -> Cow<'f, [u8]> {
+        let tracks = self.changed.as_ref().map(|setup| &setup.tracks);
+        let track = tracks.and_then(|tracks| tracks.get(usize::from(frame.track)));
+        let Some(track) = track.filter(|track| parameter_sets::are_missing(track, frame)) else {
+            return Cow::Borrowed(&frame.payload);
+        };
+        let mut payload = Vec::with_capacity(frame.payload.len() + track.extra.len());
+        let rest = parameter_sets::walk(track, frame, |nal| {
+            // Both come from lengths of 32 bits at most.
+            payload.extend((nal.len() as u32).to_be_bytes());
+            payload.extend_from_slice(nal);
+        });
+        payload.extend_from_slice(rest);
+        Cow::Owned(payload)
     }
 
     /// Whether a frame needs a new cluster.
@@ -272,4 +305,9 @@ pub(super) fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
         }
         _ => is_same_format && old.width_px == new.width_px && old.height_px == new.height_px,
     }
+}
+
+/// Whether `new` differs from `old` by no more than its parameter sets can tell.
+fn is_same_nal_codec(old: &TrackSetup, new: &TrackSetup) -> bool {
+    old.codec == new.codec && matches!(new.codec, Codec::H264 | Codec::H265)
 }

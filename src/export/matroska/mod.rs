@@ -40,11 +40,12 @@ use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
 /// [`live`](Self::live) needs no [`Seek`]. Each frame is written and flushed as soon as it comes,
 /// in clusters and a segment whose length is not known beforehand, as Matroska asks of live
 /// streams; there is no index. Its time 0 is that of the first key frame, so pictures that are
-/// shown before that one are skipped.
+/// shown before that one are skipped. Nobody seeks back in it, so new parameter sets of H.264 and
+/// H.265 need no new file: from then on they stand in the key frames that do not bring their own.
 ///
 /// # One file, one setup
 ///
-/// A Matroska track has one decoder configuration. New H.264 or H.265 parameter sets could be put
+/// A Matroska track has one decoder configuration. In a file, new H.264 or H.265 parameter sets could be put
 /// in front of the frames that need them, but a player that seeks back over such a point then
 /// decodes the earlier frames with the later sets, and fails. So an item behind which the stream
 /// needs another configuration, or at which its clock is set back, is refused with
@@ -163,6 +164,9 @@ impl<W: Write> MatroskaSink<W> {
 
     fn take_setup(&mut self, setup: Arc<StreamSetup>) -> Result<()> {
         head::check(&setup)?;
+        if let Some(content) = &mut self.content {
+            content.set_setup(&setup);
+        }
         self.setup = Some(setup);
         Ok(())
     }
