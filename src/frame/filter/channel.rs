@@ -13,7 +13,7 @@ use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup}
 /// How many items a frame may bring along: the setup that came meanwhile, the gap, and itself.
 const MAX_STEP_COUNT: usize = 3;
 
-/// How much a [`channel`] holds.
+/// How much a [`channel()`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelLimits {
     /// The most items of all streams; at least 3 are held.
@@ -33,7 +33,7 @@ impl Default for ChannelLimits {
     }
 }
 
-/// The end of a [`channel`] that takes items.
+/// The end of a [`channel()`] that takes items.
 ///
 /// It never waits. A frame or gap for which there is no room is lost, and so is what follows in
 /// that stream up to the next key frame of the video at which there is room; a stream without video
@@ -48,7 +48,7 @@ pub struct ChannelSink {
     streams: HashMap<StreamId, Stream>,
 }
 
-/// The end of a [`channel`] that hands out items. As an iterator it waits for each, and ends when
+/// The end of a [`channel()`] that hands out items. As an iterator it waits for each, and ends when
 /// there will be no more.
 #[derive(Debug)]
 pub struct Receiver {

@@ -20,7 +20,7 @@ use crate::frame::{FrameSink, Item, StreamId, StreamSetup};
 ///   [`status`](Branch::status) says so; the others do not notice. It is offered the next items as
 ///   before.
 /// * **Being slow.** All branches run in the thread that feeds the fork. One that may wait belongs
-///   behind a [`channel`](super::channel()), which loses frames instead.
+///   behind a [`channel()`](super::channel()), which loses frames instead.
 /// * **Memory.** The setup of each stream, and for each branch an entry per stream.
 #[derive(Clone, Debug, Default)]
 #[doc(alias = "ForkFrameFilterN")]

@@ -3,7 +3,7 @@
 //! A filter owns the sink behind it, so a chain is one value: `Select::new(streams, next)`. Setups,
 //! gaps, frames and [`Preroll`](super::Item::Preroll) frames go through in their order, and what
 //! the sink behind answers is answered, unless a filter says otherwise. A [`Fork`] leads to several
-//! sinks, a [`channel`] to another thread. Files and other programs are `export`'s business.
+//! sinks, a [`channel()`] to another thread. Files and other programs are `export`'s business.
 
 pub mod channel;
 pub mod count;
