@@ -1,8 +1,9 @@
 //! What is recorded: frames of streams, the setups that decode them, and the gaps between them.
 //!
 //! A camera's session, the engine and an export all speak in [`Item`]s, and hand them to a
-//! [`FrameSink`]. How an item is laid out on disk is `block`'s business.
+//! [`FrameSink`]; a [`filter`] stands between the two. How an item is laid out on disk is `block`'s business.
 
+pub mod filter;
 pub mod gap;
 pub mod nal;
 pub mod setup;

@@ -104,3 +104,12 @@ pub struct StreamSetup {
     /// One entry per track, at most 16. Track 0 is the video where there is one.
     pub tracks: Vec<TrackSetup>,
 }
+
+impl StreamSetup {
+    /// The first track with pictures: decoding of the stream begins at its key frames. None where
+    /// there are no pictures; then decoding can begin anywhere.
+    pub fn video_track(&self) -> Option<u8> {
+        let video = self.tracks.iter().position(|track| track.codec.is_video());
+        video.and_then(|n| u8::try_from(n).ok())
+    }
+}

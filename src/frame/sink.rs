@@ -44,3 +44,15 @@ pub trait FrameSink {
     /// documentation whether it takes more.
     fn accept(&mut self, stream: StreamId, item: Item) -> Result<()>;
 }
+
+impl<S: FrameSink + ?Sized> FrameSink for &mut S {
+    fn accept(&mut self, stream: StreamId, item: Item) -> Result<()> {
+        (**self).accept(stream, item)
+    }
+}
+
+impl<S: FrameSink + ?Sized> FrameSink for Box<S> {
+    fn accept(&mut self, stream: StreamId, item: Item) -> Result<()> {
+        (**self).accept(stream, item)
+    }
+}

@@ -11,6 +11,7 @@
 
 mod clip;
 mod exact;
+mod live;
 mod refusal;
 
 use std::fs::File;

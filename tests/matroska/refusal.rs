@@ -10,7 +10,7 @@ use camring::frame::{Codec, Frame, FrameSink, Item, StreamId, StreamSetup, Track
 use crate::clip::Clip;
 use crate::{START, STREAM, check_decode, check_mkvmerge, have_tools, setup};
 
-fn jpeg_track() -> TrackSetup {
+pub(crate) fn jpeg_track() -> TrackSetup {
     TrackSetup {
         codec: Codec::Mjpeg,
         clock_rate_hz: 90_000,
@@ -21,13 +21,13 @@ fn jpeg_track() -> TrackSetup {
     }
 }
 
-fn setup_item(tracks: Vec<TrackSetup>) -> Item {
+pub(crate) fn setup_item(tracks: Vec<TrackSetup>) -> Item {
     let name = "Door".into();
     Item::Setup(StreamSetup { name, tracks }.into())
 }
 
 /// A key frame of a kibibyte, or of several.
-fn picture(time_us: i64, kib: usize) -> Item {
+pub(crate) fn picture(time_us: i64, kib: usize) -> Item {
     Item::Frame(Frame {
         track: 0,
         key: true,

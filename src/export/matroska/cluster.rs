@@ -1,9 +1,11 @@
 //! A cluster: some seconds of frames behind one time, and the unit that is written.
 //!
-//! A cluster is gathered in memory and written whole, with its length, so that a file whose
-//! writing stops is sound up to its last cluster. When a cluster ends is the sink's decision.
+//! A cluster of a file is gathered in memory and written whole, with its length, so that a file
+//! whose writing stops is sound up to its last cluster. A live one has no length and ends where
+//! the next one begins, so that each of its frames can be written at once. When a cluster ends is
+//! the sink's decision.
 
-use super::ebml::{self, put_id, put_len, put_uint};
+use super::ebml::{self, put_id, put_len, put_uint, put_wide_len};
 use crate::base::time::Timestamp;
 
 /// The bytes of a block before its payload: track, time, flags.
@@ -92,14 +94,37 @@ impl Cluster {
 
     /// The bytes before the blocks, and the blocks. `zero` is where the file's time begins.
     pub(super) fn parts(&self, zero: Millis) -> (Vec<u8>, &[u8]) {
-        let start_ms = u64::try_from(self.start.since(zero)).unwrap_or_default();
-        let mut time = Vec::new();
-        put_uint(&mut time, ebml::CLUSTER_TIMESTAMP, start_ms);
+        let time = self.timestamp(zero);
         let mut head = Vec::new();
         put_id(&mut head, ebml::CLUSTER);
         put_len(&mut head, (time.len() + self.blocks.len()) as u64);
         head.extend(time);
         (head, &self.blocks)
+    }
+
+    /// Begins a live cluster, which has no length: it ends where the next one begins.
+    pub(super) fn open(&mut self, zero: Millis) {
+        let time = self.timestamp(zero);
+        put_id(&mut self.blocks, ebml::CLUSTER);
+        put_wide_len(&mut self.blocks, None);
+        self.blocks.extend(time);
+    }
+
+    /// The bytes of a live cluster that are not written yet.
+    pub(super) fn unwritten(&self) -> &[u8] {
+        &self.blocks
+    }
+
+    /// All bytes of a live cluster so far are written.
+    pub(super) fn set_written(&mut self) {
+        self.blocks.clear();
+    }
+
+    fn timestamp(&self, zero: Millis) -> Vec<u8> {
+        let start_ms = u64::try_from(self.start.since(zero)).unwrap_or_default();
+        let mut time = Vec::new();
+        put_uint(&mut time, ebml::CLUSTER_TIMESTAMP, start_ms);
+        time
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a file holds once it has begun, and where its clusters begin and end.
 
-use std::io::{Seek, Write};
+use std::borrow::Cow;
+use std::io::Write;
 
 use super::cluster::{Cluster, Millis};
 use super::cues::Cues;
@@ -9,6 +10,7 @@ use super::output::Output;
 use crate::base::error::Result;
 use crate::base::sync::Arc;
 use crate::base::time::{Timestamp, US_PER_S};
+use crate::export::parameter_sets;
 use crate::frame::{Codec, Frame, StreamSetup, TrackSetup};
 
 /// A cluster ends when it is this long.
@@ -28,6 +30,10 @@ pub(super) struct Content {
     lead: u8,
     /// The time of the frame that began the file.
     start: Timestamp,
+    /// Whether somebody reads while it is written.
+    is_live: bool,
+    /// The setup in force, once it is not the one in the head any more.
+    changed: Option<Arc<StreamSetup>>,
     /// Whether the lead track is still at the group of pictures that began the file.
     is_first_group: bool,
     ends: Vec<TrackEnd>,
@@ -53,13 +59,15 @@ struct TrackEnd {
 }
 
 impl Content {
-    pub(super) fn new(setup: Arc<StreamSetup>, first: &Frame) -> Self {
+    pub(super) fn new(setup: Arc<StreamSetup>, first: &Frame, is_live: bool) -> Self {
         let start = Millis::of(first.time);
         let mut cues = Cues::new();
         let is_cue = cues.take_due(start);
         Self {
             lead: first.track,
             start: first.time,
+            is_live,
+            changed: None,
             is_first_group: true,
             ends: vec![TrackEnd::default(); setup.tracks.len()],
             cluster: Cluster::new(start, is_cue),
@@ -70,19 +78,38 @@ impl Content {
         }
     }
 
+    pub(super) fn setup(&self) -> &Arc<StreamSetup> {
+        &self.setup
+    }
+
+    /// The time of the frame that began the file.
+    pub(super) fn start(&self) -> Timestamp {
+        self.start
+    }
+
     /// Whether frames that `setup` describes can go on in this file.
     pub(super) fn fits(&self, setup: &StreamSetup) -> bool {
         let (old, new) = (&self.setup.tracks, &setup.tracks);
+        let mut pairs = old.iter().zip(new);
         old.len() == new.len()
-            && old
-                .iter()
-                .zip(new)
-                .all(|(old, new)| is_same_decoder(old, new))
+            && pairs.all(|(old, new)| {
+                is_same_decoder(old, new) || (self.is_live && is_same_nal_codec(old, new))
+            })
+    }
+
+    /// Takes the setup in force, which [`fits`](Self::fits).
+    pub(super) fn set_setup(&mut self, setup: &Arc<StreamSetup>) {
+        let mut pairs = self.setup.tracks.iter().zip(&setup.tracks);
+        let is_other = pairs.any(|(old, new)| !is_same_decoder(old, new));
+        // Back to the first setup is a change as well.
+        if is_other || self.changed.is_some() {
+            self.changed = Some(Arc::clone(setup));
+        }
     }
 
     /// Whether the stream's clock was set back between the frames so far and `frame`.
     pub(super) fn is_set_back(&self, frame: &Frame) -> bool {
-        if frame.track != self.lead {
+        if frame.track != self.lead || self.skips(frame) {
             return false;
         }
         let time = Millis::of(frame.time);
@@ -93,36 +120,62 @@ impl Content {
 
     /// Whether `frame` is left out of the file.
     pub(super) fn skips(&self, frame: &Frame) -> bool {
+        let is_early = frame.time < self.start;
         if frame.track == self.lead {
-            self.is_first_group && frame.leading
+            // What is read while it is written has its time 0 before those pictures come. Nothing
+            // behind the group refers to them.
+            self.is_first_group && (frame.leading || (self.is_live && is_early))
         } else {
-            frame.time < self.start
+            is_early
         }
     }
 
-    pub(super) fn push<W: Write + Seek>(
-        &mut self,
-        frame: &Frame,
-        output: &mut Output<W>,
-    ) -> Result<()> {
+    pub(super) fn push<W: Write>(&mut self, frame: &Frame, output: &mut Output<W>) -> Result<()> {
         let time = Millis::of(frame.time);
         let is_lead_key = frame.key && frame.track == self.lead;
         let is_first = self.frame_count == 0;
         if !is_first {
             let is_cue = is_lead_key && self.cues.take_due(time);
             if is_cue || self.is_full(time, frame.payload.len()) {
-                self.write_cluster(output)?;
+                self.end_cluster(output)?;
                 self.cluster.restart(time, is_cue);
+                self.open_cluster();
             }
             self.is_first_group &= !is_lead_key;
+        } else if self.is_live {
+            self.write_first_head(output)?;
+            self.open_cluster();
         }
         let number = track_number(frame.track);
-        self.cluster.push(number, time, frame.key, &frame.payload);
+        let payload = self.payload(frame);
+        self.cluster.push(number, time, frame.key, &payload);
+        if self.is_live {
+            output.write(self.cluster.unwritten())?;
+            output.flush()?;
+            self.cluster.set_written();
+        }
         self.frame_count += 1;
         if let Some(end) = self.ends.get_mut(usize::from(frame.track)) {
             end.push(time);
         }
         Ok(())
+    }
+
+    /// The bytes of `frame`, with the parameter sets that the head does not have.
+    fn payload<'f>(&self, frame: &'f Frame) -> Cow<'f, [u8]> {
+        let tracks = self.changed.as_ref().map(|setup| &setup.tracks);
+        let track = tracks.and_then(|tracks| tracks.get(usize::from(frame.track)));
+        let Some(track) = track.filter(|track| parameter_sets::are_missing(track, frame)) else {
+            return Cow::Borrowed(&frame.payload);
+        };
+        let mut payload = Vec::with_capacity(frame.payload.len() + track.extra.len());
+        let rest = parameter_sets::walk(track, frame, |nal| {
+            // Both come from lengths of 32 bits at most.
+            payload.extend((nal.len() as u32).to_be_bytes());
+            payload.extend_from_slice(nal);
+        });
+        payload.extend_from_slice(rest);
+        Cow::Owned(payload)
     }
 
     /// Whether a frame needs a new cluster.
@@ -137,7 +190,8 @@ impl Content {
         self.fixed.map_or(self.cluster.earliest, |fixed| fixed.zero)
     }
 
-    fn latest_of_lead(&self) -> Millis {
+    /// The latest time of the lead track.
+    pub(super) fn latest_of_lead(&self) -> Millis {
         let end = self.ends.get(usize::from(self.lead));
         let latest = end.and_then(|end| end.latest);
         latest.unwrap_or(self.cluster.start)
@@ -148,8 +202,11 @@ impl Content {
         latest.unwrap_or(self.cluster.start)
     }
 
-    /// Writes the cluster, and the head of the file before the first one.
-    pub(super) fn write_cluster<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<()> {
+    /// Writes the cluster of a file, and the head before the first one.
+    fn end_cluster<W: Write>(&mut self, output: &mut Output<W>) -> Result<()> {
+        if self.is_live {
+            return Ok(());
+        }
         let fixed = match self.fixed {
             Some(fixed) => fixed,
             None => self.write_first_head(output)?,
@@ -164,7 +221,15 @@ impl Content {
         Ok(())
     }
 
-    fn write_first_head<W: Write + Seek>(&mut self, output: &mut Output<W>) -> Result<Fixed> {
+    /// Begins a live cluster, of which each frame is written at once.
+    fn open_cluster(&mut self) {
+        if self.is_live {
+            let zero = self.zero();
+            self.cluster.open(zero);
+        }
+    }
+
+    fn write_first_head<W: Write>(&mut self, output: &mut Output<W>) -> Result<Fixed> {
         let zero = self.zero();
         let head = head::encode(&self.setup, zero, None);
         let fixed = Fixed {
@@ -176,20 +241,30 @@ impl Content {
         Ok(fixed)
     }
 
-    /// Writes what comes behind the last cluster, and then the head once more.
-    pub(super) fn write_ending<W: Write + Seek>(&self, output: &mut Output<W>) -> Result<Ending> {
+    /// From the earliest frame to the end of the latest.
+    pub(super) fn duration_ms(&self) -> i64 {
+        let zero = self.zero();
+        let ends = self.ends.iter().filter_map(TrackEnd::end);
+        ends.map(|end| end.since(zero)).max().unwrap_or(1)
+    }
+
+    /// Writes the last cluster of a file, what comes behind it, and the head once more. What is
+    /// live just ends.
+    pub(super) fn write_ending<W: Write>(&mut self, output: &mut Output<W>) -> Result<()> {
+        if self.is_live {
+            return Ok(());
+        }
+        self.end_cluster(output)?;
         let zero = self.zero();
         let segment_start = self.fixed.map_or(0, |fixed| fixed.segment_start);
         let cues_position = output.len - segment_start;
         output.write(&self.cues.encode(track_number(self.lead), zero))?;
-        let ends = self.ends.iter().filter_map(TrackEnd::end);
         let ending = Ending {
             segment_len: output.len - segment_start,
             cues_position,
-            duration_ms: ends.map(|end| end.since(zero)).max().unwrap_or(1),
+            duration_ms: self.duration_ms(),
         };
-        output.rewrite(&head::encode(&self.setup, zero, Some(&ending)).bytes)?;
-        Ok(ending)
+        output.rewrite(&head::encode(&self.setup, zero, Some(&ending)).bytes)
     }
 }
 
@@ -218,7 +293,7 @@ fn track_number(track: u8) -> u8 {
 }
 
 /// Whether frames of `new` can follow frames of `old` on one track of a file.
-fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
+pub(super) fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
     let is_same_format = old.codec == new.codec && old.extra == new.extra;
     match new.codec {
         // Each picture says how large it is.
@@ -230,4 +305,9 @@ fn is_same_decoder(old: &TrackSetup, new: &TrackSetup) -> bool {
         }
         _ => is_same_format && old.width_px == new.width_px && old.height_px == new.height_px,
     }
+}
+
+/// Whether `new` differs from `old` by no more than its parameter sets can tell.
+fn is_same_nal_codec(old: &TrackSetup, new: &TrackSetup) -> bool {
+    old.codec == new.codec && matches!(new.codec, Codec::H264 | Codec::H265)
 }

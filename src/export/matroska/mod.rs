@@ -7,6 +7,7 @@ mod cluster;
 mod content;
 mod cues;
 mod ebml;
+mod files;
 mod head;
 mod output;
 
@@ -14,6 +15,7 @@ use std::io::{Seek, Write};
 
 use self::cluster::Millis;
 use self::content::Content;
+pub use self::files::{FileSet, MatroskaFiles, NumberedFiles, numbered};
 use self::output::Output;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
@@ -33,15 +35,23 @@ use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
 ///   them. A file that is not finished can be read up to its last whole cluster: 5 s or 5 MiB.
 /// * **Memory.** One cluster: 5 MiB, or the longest frame if that is more; and 1 MiB of index.
 ///
+/// # Live
+///
+/// [`live`](Self::live) needs no [`Seek`]. Each frame is written and flushed as soon as it comes,
+/// in clusters and a segment whose length is not known beforehand, as Matroska asks of live
+/// streams; there is no index. Its time 0 is that of the first key frame, so pictures that are
+/// shown before that one are skipped. Nobody seeks back in it, so new parameter sets of H.264 and
+/// H.265 need no new file: from then on they stand in the key frames that do not bring their own.
+///
 /// # One file, one setup
 ///
-/// A Matroska track has one decoder configuration. New H.264 or H.265 parameter sets could be put
+/// A Matroska track has one decoder configuration. In a file, new H.264 or H.265 parameter sets could be put
 /// in front of the frames that need them, but a player that seeks back over such a point then
 /// decodes the earlier frames with the later sets, and fails. So an item behind which the stream
 /// needs another configuration, or at which its clock is set back, is refused with
 /// [`ErrorKind::Unsupported`], and nothing else is. [`needs_new_file`](Self::needs_new_file) tells
 /// beforehand. The caller finishes this file, and offers the same item, after the setup in force,
-/// to a new sink.
+/// to a new sink. [`MatroskaFiles`] does that, and cares for sound that comes late.
 ///
 /// ```no_run
 /// # use camring::export::MatroskaSink;
@@ -83,14 +93,27 @@ pub struct Summary {
     pub len: u64,
 }
 
-impl<W: Write + Seek> MatroskaSink<W> {
+impl<W: Write> MatroskaSink<W> {
     /// A sink that writes to `file` from its present position on.
     ///
     /// It writes a cluster at a time, so `file` needs no buffer of its own. Nothing is written
     /// before the first cluster is complete.
-    pub fn new(file: W) -> Self {
+    pub fn new(file: W) -> Self
+    where
+        W: Seek,
+    {
+        Self::to(Output::file(file))
+    }
+
+    /// A sink for who reads while it is written: a pipe, a socket, a growing file. See
+    /// [*Live*](Self#live).
+    pub fn live(out: W) -> Self {
+        Self::to(Output::live(out))
+    }
+
+    fn to(output: Output<W>) -> Self {
         Self {
-            output: Output::new(file),
+            output,
             stream: None,
             setup: None,
             content: None,
@@ -122,21 +145,28 @@ impl<W: Write + Seek> MatroskaSink<W> {
         let Some(mut content) = self.content.take() else {
             return Err(self.no_start());
         };
-        content.write_cluster(&mut self.output)?;
-        let ending = content.write_ending(&mut self.output)?;
+        content.write_ending(&mut self.output)?;
         let zero = content.zero();
         let summary = Summary {
             start: zero.timestamp(),
-            end: Millis(zero.0.saturating_add(ending.duration_ms)).timestamp(),
+            end: Millis(zero.0.saturating_add(content.duration_ms())).timestamp(),
             frame_count: content.frame_count,
             skipped_count: self.skipped_count,
             len: self.output.len,
         };
-        Ok((self.output.file, summary))
+        Ok((self.output.writer, summary))
+    }
+
+    /// The time of the frame that began the file.
+    fn start(&self) -> Option<Timestamp> {
+        self.content.as_ref().map(Content::start)
     }
 
     fn take_setup(&mut self, setup: Arc<StreamSetup>) -> Result<()> {
         head::check(&setup)?;
+        if let Some(content) = &mut self.content {
+            content.set_setup(&setup);
+        }
         self.setup = Some(setup);
         Ok(())
     }
@@ -155,7 +185,8 @@ impl<W: Write + Seek> MatroskaSink<W> {
             )));
         }
         if self.content.is_none() && can_start(setup, frame) {
-            self.content = Some(Content::new(Arc::clone(setup), frame));
+            let is_live = self.output.is_live();
+            self.content = Some(Content::new(Arc::clone(setup), frame, is_live));
             self.output.begin()?;
         }
         match &mut self.content {
@@ -200,7 +231,7 @@ impl<W: Write + Seek> MatroskaSink<W> {
 
 /// After an error the item is not in the file. The sink takes more items, unless writing failed:
 /// then it answers [`ErrorKind::Failed`] to all that follows.
-impl<W: Write + Seek> FrameSink for MatroskaSink<W> {
+impl<W: Write> FrameSink for MatroskaSink<W> {
     /// Takes the next item of the one stream that the file holds.
     ///
     /// # Errors
@@ -236,6 +267,5 @@ fn can_start(setup: &StreamSetup, frame: &Frame) -> bool {
 
 /// The track whose key frames begin the file and its clusters: the video if there is one.
 fn lead_track(setup: &StreamSetup) -> u8 {
-    let video = setup.tracks.iter().position(|track| track.codec.is_video());
-    video.and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
+    setup.video_track().unwrap_or(0)
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use camring::Volume;
 use camring::base::time::TimeRange;
+use camring::export::MatroskaFiles;
+use camring::frame::FrameSink as _;
 use camring::reader::{Query, Reader};
 use camring::volume::StreamInfo;
 
@@ -60,7 +62,7 @@ pub(super) fn export(
     interrupt: &Interrupt,
     bar: &Bar,
 ) -> anyhow::Result<(Report, Exit)> {
-    let mut files = Files::begin(job.path, job.force)?;
+    let mut files = MatroskaFiles::begin(Files::new(job.path, job.force)?)?;
     let mut report = Report::default();
     let mut reader = Reader::open(job.volume)?;
     let span = job.span();
@@ -68,7 +70,7 @@ pub(super) fn export(
     for recorded in frames.by_ref() {
         if let Some(signal) = interrupt.caught() {
             // The file that is not complete goes when `files` does.
-            report.set_files(&files.done);
+            report.set_files(&files.files().done);
             return Ok((report, signal.exit_of_unfinished()));
         }
         report.note(&recorded.item);
@@ -85,7 +87,7 @@ pub(super) fn export(
     if report.frame_count == 0 {
         return Err(job.nothing().into());
     }
-    report.set_files(&files.finish()?);
+    report.set_files(&files.finish()?.done);
     let exit = report.exit();
     Ok((report, exit))
 }
