@@ -42,6 +42,11 @@ pub struct Loaded {
     pub timeline: Timeline,
     /// How many blocks were read anew because no cache had them.
     pub reread_count: u64,
+    /// Blocks of which the cache file `blocktable` knows that they held frames, and of which
+    /// neither the header nor a run is left.
+    pub lost: Vec<TableRow>,
+    /// How many bytes of the volume lie behind the end of the device: it was cut short.
+    pub missing_len: u64,
 }
 
 /// Loads the volume on a device, with the help of the cache files in `dir`.
@@ -52,6 +57,7 @@ pub struct Loaded {
 /// [`Io`](crate::ErrorKind::Io) as [`locate`] has it. Damage in blocks is no error here.
 pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) -> Result<Loaded> {
     let located = locate(fetch)?;
+    let device_len = fetch.device_len();
     let stored = dir
         .map(|dir| tablefile::load(dir, &located))
         .unwrap_or_default();
@@ -66,11 +72,20 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         fresh_from: recovered.first_walked.max(1),
         table: TableWriter::new(located.geometry.slot_count()),
         reread: Vec::new(),
+        lost: Vec::new(),
     };
     loader.fill_rows(&stored)?;
     let cached = dir.and_then(|dir| cachefile::load(dir, &located));
     let (registry, timeline) = loader.replay(cached);
-    let Loader { table, reread, .. } = loader;
+    let Loader {
+        table,
+        reread,
+        mut lost,
+        ..
+    } = loader;
+    // The head never follows a cache; but what a cache knows of blocks behind it is missing.
+    let behind = stored.into_iter().flatten();
+    lost.extend(behind.filter(|row| row.sequence > head.sequence && row.state != RowState::Empty));
     Ok(Loaded {
         located,
         recovered,
@@ -78,6 +93,8 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         registry,
         timeline,
         reread_count: reread.len() as u64,
+        lost,
+        missing_len: located.geometry.device_len().saturating_sub(device_len),
     })
 }
 
@@ -90,6 +107,7 @@ struct Loader<'l, 'd, D: Device + ?Sized> {
     fresh_from: Sequence,
     table: TableWriter,
     reread: Vec<Sequence>,
+    lost: Vec<TableRow>,
 }
 
 impl<D: Device + ?Sized> Loader<'_, '_, D> {
@@ -115,6 +133,15 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         let ids = self.read_ids(&missing)?;
         let rows = self.read_rows(&missing, &ids)?;
         for (((sequence, slot), row), id) in missing.iter().zip(rows).zip(&ids) {
+            let known = stored.get(*slot as usize).copied().flatten();
+            if let Some(known) =
+                known.filter(|known| id.is_none() && self.was_there(known, *sequence))
+            {
+                // Readers shall say that it is lost, rather than that nothing was recorded.
+                self.lost.push(known);
+                self.table.set_slot(*slot as usize, known);
+                continue;
+            }
             // The row of a kept slot names the block that is really there, 0 where it is unknown,
             // so that void ranges which touch it stay on record.
             let sequence = match id {
@@ -137,6 +164,17 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         self.order_arrivals();
         self.table.set_head(self.head);
         Ok(())
+    }
+
+    /// Whether `known`, a row of the cache file, says that block `sequence` held frames that count.
+    /// Rows are written behind a commit, and headers are durable before runs: so a block with such
+    /// a row had a header. That the block lies behind the end is no matter: it was to prove it.
+    fn was_there(&self, known: &TableRow, sequence: Sequence) -> bool {
+        let first = Position { sequence, run: 1 };
+        let mut voids = self.verdict.voids.iter();
+        known.sequence == sequence
+            && known.state != RowState::Empty
+            && !voids.any(|void| void.contains(first))
     }
 
     /// The identities of the wanted blocks, or of whatever the slots hold where they are kept.

@@ -75,6 +75,8 @@ struct Shared {
     readers: Mutex<Vec<(u64, Waker)>>,
     is_recording: AtomicBool,
     is_damaged: bool,
+    lost: Vec<TableRow>,
+    missing_len: u64,
 }
 
 /// What changes from commit to commit, and is asked for now and then.
@@ -177,6 +179,8 @@ impl Volume {
             table,
             registry,
             timeline,
+            lost,
+            missing_len,
             ..
         } = loaded;
         let shared = Shared {
@@ -194,7 +198,9 @@ impl Volume {
             }),
             readers: Mutex::new(Vec::new()),
             is_recording: AtomicBool::new(false),
-            is_damaged: recovered.is_damaged,
+            is_damaged: recovered.is_damaged || !lost.is_empty() || missing_len > 0,
+            lost,
+            missing_len,
         };
         let feed = VolumeFeed {
             table,
@@ -235,9 +241,22 @@ impl Volume {
         &self.0.table
     }
 
-    /// Whether committed data was found damaged when it was opened: `camring verify` says what.
+    /// Whether committed data was found damaged or missing when it was opened:
+    /// [`verify`](Self::verify) says what.
     pub fn is_damaged(&self) -> bool {
         self.0.is_damaged
+    }
+
+    /// The blocks that were found lost when it was opened: the cache file `blocktable` knows them,
+    /// and neither their header nor one of their runs is left.
+    pub fn lost_blocks(&self) -> &[TableRow] {
+        &self.0.lost
+    }
+
+    /// How many bytes of it lay behind the end of its data when it was opened: more than 0 where
+    /// the file was cut short.
+    pub fn missing_len(&self) -> u64 {
+        self.0.missing_len
     }
 
     /// Everything up to here is on stable storage.

@@ -12,7 +12,7 @@ use super::walk;
 use crate::base::error::Result;
 use crate::base::geometry::{Nonce, Position, Sequence};
 use crate::block::header::{SlotRange, VoidRange};
-use crate::block::{BlockHeader, BlockId, BlockTrailer, PAGE_LEN, RunHeader};
+use crate::block::{BlockHeader, BlockTrailer, PAGE_LEN, RunHeader};
 use crate::io::Device;
 
 /// What recovery concludes.
@@ -41,7 +41,8 @@ pub struct Recovered {
     pub compat: (u64, u64),
     /// Whether this release may write to the volume.
     pub is_writable: bool,
-    /// Whether a run at or below the watermark is missing: damage, not a torn end.
+    /// Whether a run at or below the watermark is missing, or the header of a block that has runs:
+    /// damage, not a torn end.
     pub is_damaged: bool,
 }
 
@@ -78,27 +79,38 @@ struct Walked {
     listed: Vec<Position>,
     /// Some block cannot be read.
     is_unreadable: bool,
+    /// Some block has runs and no header. It was durable before the runs, so it was damaged later.
+    has_lost_header: bool,
 }
 
 impl Walked {
+    /// Looks into a slot that block `sequence` belongs to.
     fn add<D: Device + ?Sized>(
         &mut self,
         fetch: &mut Fetcher<'_, D>,
         located: &Located,
-        id: &BlockId,
+        sequence: Sequence,
+        header: Option<&BlockHeader>,
     ) {
-        let Ok(block) = walk::read_block(fetch, &located.geometry, id.slot) else {
+        let slot = located.geometry.slot_of(sequence);
+        let Ok(block) = walk::read_block(fetch, &located.geometry, slot) else {
             self.is_unreadable = true;
             return;
         };
+        // A header that was written ahead of its time may be torn: then there is no run either.
+        let by_runs = || walk::claimed_id(&block, located, slot, sequence);
+        let Some(id) = header.map(|header| header.id).or_else(by_runs) else {
+            return;
+        };
+        self.has_lost_header |= header.is_none();
         let page = block
             .len()
             .checked_sub(PAGE_LEN)
             .and_then(|at| block.get(at..));
-        let trailer = page.and_then(|page| BlockTrailer::decode(page, id, &located.geometry).ok());
+        let trailer = page.and_then(|page| BlockTrailer::decode(page, &id, &located.geometry).ok());
         self.listed
             .extend(trailer.map(|trailer| trailer.last_position()));
-        for run in walk::runs_in(&block, id, &located.geometry) {
+        for run in walk::runs_in(&block, &id, &located.geometry) {
             if !walk::run_is_whole(&block, &run) {
                 self.torn.push(run.position());
             }
@@ -137,8 +149,13 @@ pub fn recover<D: Device + ?Sized>(
     let headers = headers_from(fetch, located, newest);
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
     let mut walked = Walked::default();
-    for header in headers.iter().filter(|header| header.id.sequence >= start) {
-        walked.add(fetch, located, &header.id);
+    let first = headers
+        .first()
+        .map_or(newest.id.sequence, |h| h.id.sequence);
+    for sequence in first.max(start)..=newest.id.sequence {
+        let mut own = headers.iter();
+        let own = own.find(|header| header.id.sequence == sequence);
+        walked.add(fetch, located, sequence, own);
     }
     let voids: Vec<_> = union(headers.iter().flat_map(|header| &header.voids));
     // Marks are compared before voids are obeyed: the run of a void range carries an older mark
@@ -163,7 +180,7 @@ pub fn recover<D: Device + ?Sized>(
         void_from: walked.hides_behind(end).then(|| end.next()),
         compat: (newest.compat, newest.read_only_compat),
         is_writable: newest.is_writable(),
-        is_damaged: is_damaged(&mark, &walked.runs),
+        is_damaged: walked.has_lost_header || is_damaged(&mark, &walked.runs),
         voids,
         bad: newest.bad.clone(),
         pins: newest.pins.clone(),

@@ -73,6 +73,7 @@ impl Volume {
             verifier.slot(sequence, slot)?;
             progress((number as u64 + 1) * block_len, all_len);
         }
+        verifier.lost_blocks();
         Ok(verifier.report)
     }
 }
@@ -120,6 +121,20 @@ impl Verifier<'_> {
             .collect();
         wanted.sort_unstable();
         wanted
+    }
+
+    /// What was missing already when the volume was opened, and is not in a slot that counts.
+    fn lost_blocks(&mut self) {
+        self.report.missing_len = self.volume.missing_len();
+        let table = self.volume.table();
+        let lost = self.volume.lost_blocks().iter();
+        for row in lost.filter(|row| table.block(row.sequence).is_none()) {
+            let what = "the cache file `blocktable` knows it, and nothing of it is left";
+            let (part, times) = (DamagedPart::Header, times_of(row));
+            let mut findings = Findings::new(self.damage_room());
+            findings.add(damage(row.sequence, part, times, 0, what.to_owned()));
+            findings.report_to(&mut self.report);
+        }
     }
 
     fn slot(&mut self, sequence: Sequence, slot: u64) -> Result<()> {

@@ -16,6 +16,7 @@ mod camera;
 mod clocks;
 mod frames;
 mod full;
+mod lost;
 mod places;
 #[path = "../support/recording.rs"]
 mod recording;

@@ -79,6 +79,8 @@ pub struct VerifyReport {
     pub frame_count: u64,
     /// Bytes that were read.
     pub read_len: u64,
+    /// Bytes of the volume that lie behind the end of its data: the file was cut short.
+    pub missing_len: u64,
     /// How much damage was found, whether it is listed or not.
     pub damage_count: u64,
     /// The first of it that was found: at most
@@ -89,7 +91,7 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// Whether everything is as it was written.
     pub fn is_whole(&self) -> bool {
-        self.damage_count == 0
+        self.damage_count == 0 && self.missing_len == 0
     }
 }
 
