@@ -16,6 +16,7 @@ pub mod export;
 pub mod frame;
 pub mod ingest;
 pub mod io;
+pub mod player;
 pub mod reader;
 pub mod table;
 pub mod volume;

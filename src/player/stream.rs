@@ -1,0 +1,444 @@
+//! One stream in the cache: its lanes, merged in the order of delivery; where it begins after a
+//! seek; what it has delivered.
+
+use super::lane::{Entry, Kind, Lane};
+use crate::base::sync::Arc;
+use crate::base::time::{TimeRange, Timestamp};
+use crate::frame::{Frame, Gap, Item, StreamSetup};
+
+/// Where a frame was stored: the sequence of the block, and the ordinal. Grows within a stream.
+pub(super) type Place = (u64, u64);
+
+/// The most gaps that are held back while a stream is fed what it had before.
+const MAX_HELD_GAP_COUNT: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    lanes: Vec<Lane>,
+    /// Whether it delivers; otherwise it waits until it can join.
+    is_playing: bool,
+    /// Where it was sent to when it began: the epoch and the time.
+    target: Option<(u64, Timestamp)>,
+    /// Whether everything up to the target was fed.
+    is_complete: bool,
+    /// In force for what is fed next, and for what was delivered last.
+    setup_in: Option<Arc<StreamSetup>>,
+    setup_out: Option<Arc<StreamSetup>>,
+    /// Of what is fed next, as in [`Entry`].
+    pub(super) epoch: u64,
+    segment: u64,
+    order: u64,
+    /// The newest frame that was fed.
+    last_place: Option<Place>,
+    last_time: Option<Timestamp>,
+    /// Gaps behind it.
+    last_gaps: Vec<Gap>,
+    /// Whether a new read may repeat what was fed; and gaps of which that is not known yet.
+    is_repeated: bool,
+    held_gaps: Vec<Gap>,
+    delivered: Option<Timestamp>,
+}
+
+/// What a stream has to deliver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// An item of an epoch, due at a time.
+    Due(u64, Timestamp),
+    /// It is not known yet whether the next picture is the one to be seen.
+    Held,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            lanes: vec![Lane::new(Kind::Gaps, 0)],
+            is_playing: false,
+            target: None,
+            is_complete: false,
+            setup_in: None,
+            setup_out: None,
+            epoch: 0,
+            segment: 0,
+            order: 0,
+            last_place: None,
+            last_time: None,
+            last_gaps: Vec::new(),
+            is_repeated: false,
+            held_gaps: Vec::new(),
+            delivered: None,
+        }
+    }
+}
+
+/// Feeding.
+impl Stream {
+    pub(super) fn set_up(&mut self, setup: Arc<StreamSetup>) {
+        if self.setup_in.as_ref() != Some(&setup) {
+            self.setup_in = Some(setup);
+            self.segment += 1;
+        }
+    }
+
+    /// Whether the track's frames can only be decoded from a key frame on.
+    pub(super) fn has_pictures(&self, track: u8) -> bool {
+        let setup = self.setup_in.as_ref();
+        let known = setup.and_then(|setup| setup.tracks.get(usize::from(track)));
+        known.map_or(track == 0, |track| !track.codec.is_audio())
+    }
+
+    pub(super) fn setup(&self) -> Option<&Arc<StreamSetup>> {
+        self.setup_in.as_ref()
+    }
+
+    /// What is fed next begins with what was fed before.
+    pub(super) fn expect_repetition(&mut self) {
+        self.is_repeated = self.last_place.is_some();
+        self.held_gaps.clear();
+    }
+
+    /// Whether a frame at `place` was not fed before.
+    pub(super) fn is_new(&mut self, place: Place) -> bool {
+        if self.last_place.is_some_and(|last| place <= last) {
+            self.held_gaps.clear();
+            return false;
+        }
+        self.release_gaps();
+        true
+    }
+
+    pub(super) fn gap(&mut self, gap: Gap) {
+        if !self.is_repeated {
+            self.push_gap(gap);
+        } else if self.held_gaps.len() < MAX_HELD_GAP_COUNT {
+            self.held_gaps.push(gap);
+        }
+    }
+
+    /// Nothing is repeated from here on.
+    pub(super) fn release_gaps(&mut self) {
+        self.is_repeated = false;
+        for gap in std::mem::take(&mut self.held_gaps) {
+            self.push_gap(gap);
+        }
+    }
+
+    fn push_gap(&mut self, gap: Gap) {
+        if self.last_gaps.contains(&gap) {
+            return;
+        }
+        if self.last_gaps.len() == MAX_HELD_GAP_COUNT {
+            self.last_gaps.remove(0);
+        }
+        self.last_gaps.push(gap);
+        let known = [self.last_time, gap.end].into_iter().flatten();
+        let release = known.fold(gap.start, Timestamp::min);
+        self.segment += 1;
+        let entry = self.entry(release, None, Item::Gap(gap));
+        self.segment += 1;
+        if let Some(lane) = self.lanes.first_mut() {
+            lane.push(entry, None);
+        }
+    }
+
+    fn entry(&mut self, release: Timestamp, setup: Option<Arc<StreamSetup>>, item: Item) -> Entry {
+        self.order += 1;
+        Entry {
+            epoch: self.epoch,
+            segment: self.segment,
+            order: self.order,
+            release,
+            setup,
+            item,
+        }
+    }
+
+    /// Whether `frame` shows that the clock was set back.
+    pub(super) fn is_step(&self, frame: &Frame) -> bool {
+        self.lane_of(frame.track)
+            .is_some_and(|lane| lane.is_step(frame.time))
+    }
+
+    /// What is fed next was recorded behind clock steps.
+    pub(super) fn enter_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.segment += 1;
+        self.last_time = None;
+        self.lanes.iter_mut().for_each(Lane::forget_times);
+    }
+
+    /// Takes a frame that is new. Returns the time up to which its track is settled.
+    pub(super) fn push(&mut self, place: Place, frame: Frame) -> Option<Timestamp> {
+        self.last_place = Some(place);
+        self.last_gaps.clear();
+        let (track, time) = (frame.track, frame.time);
+        let kind = if self.has_pictures(track) {
+            Kind::Pictures
+        } else {
+            Kind::Sound
+        };
+        let target = self.target.filter(|_| self.is_playing);
+        let target = target.filter(|(epoch, _)| *epoch == self.epoch);
+        let target = target.map(|(_, target)| target);
+        if kind == Kind::Sound && target.is_some_and(|target| time < target) {
+            return None;
+        }
+        let index = self.lane_index(track, kind);
+        let is_lost = |lane: &Lane| lane.lacks_key() && !frame.key;
+        if self.lanes.get(index).is_some_and(is_lost) {
+            return None;
+        }
+        let setup = self.setup_in.clone();
+        let entry = self.entry(time, setup, Item::Frame(frame));
+        self.last_time = Some(self.last_time.map_or(time, |last| last.max(time)));
+        if let Some(gaps) = self.lanes.first_mut() {
+            gaps.lower_last(self.epoch, time);
+        }
+        let lane = self.lanes.get_mut(index)?;
+        lane.push(entry, target);
+        lane.settled_time()
+    }
+
+    fn lane_of(&self, track: u8) -> Option<&Lane> {
+        let mut frames = self.lanes.iter().skip(1);
+        frames.find(|lane| lane.track == track)
+    }
+
+    fn lane_index(&mut self, track: u8, kind: Kind) -> usize {
+        let mut lanes = self.lanes.iter().enumerate().skip(1);
+        if let Some((index, _)) = lanes.find(|(_, lane)| lane.track == track) {
+            return index;
+        }
+        self.lanes.push(Lane::new(kind, track));
+        self.lanes.len() - 1
+    }
+
+    /// Up to where everything is known, going by what was fed in `epoch`.
+    pub(super) fn known(&self, epoch: u64) -> Option<Timestamp> {
+        let mut pictures = self.lanes.iter().filter(|lane| lane.kind == Kind::Pictures);
+        if let Some(lane) = pictures.next() {
+            return lane.known(epoch);
+        }
+        if self.setup_in.is_some() && self.has_pictures(0) {
+            return None;
+        }
+        let sound = self.lanes.iter().filter(|lane| lane.kind == Kind::Sound);
+        sound.filter_map(|lane| lane.known(epoch)).max()
+    }
+}
+
+/// Delivering.
+impl Stream {
+    /// Begins at `target`. Forgets nothing that is cached; with `goes_on`, goes back behind
+    /// nothing that was delivered. Returns what was left out on the way.
+    pub(super) fn start(
+        &mut self,
+        target: Timestamp,
+        epoch: u64,
+        is_complete: bool,
+        goes_on: bool,
+    ) -> Option<TimeRange> {
+        self.is_playing = true;
+        self.is_complete = is_complete;
+        self.target = Some((epoch, target));
+        self.setup_out = None;
+        let mut first_order = None;
+        let mut is_left_out = false;
+        for lane in &mut self.lanes {
+            let index = match lane.kind {
+                Kind::Gaps => continue,
+                Kind::Pictures => {
+                    let first = || match goes_on {
+                        true => lane.cursor(),
+                        false => lane.first(Entry::is_key),
+                    };
+                    lane.key_before(target, epoch).unwrap_or_else(first)
+                }
+                Kind::Sound => lane.first(|e| e.epoch > epoch || e.time() >= target),
+            };
+            let from = lane.cursor();
+            let index = if goes_on { index.max(from) } else { index };
+            is_left_out |= lane.kind == Kind::Pictures && index > from;
+            lane.go_to(index);
+            if lane.kind == Kind::Pictures {
+                let order = lane.get(index).map(|entry| entry.order);
+                let is_before = |entry: &&Entry| entry.time() <= target && entry.epoch == epoch;
+                if lane.get(index).as_ref().is_some_and(is_before) {
+                    first_order = first_order.max(order);
+                }
+                lane.look(target, epoch);
+            }
+        }
+        self.start_gaps(target, first_order, goes_on);
+        self.left_out().filter(|_| goes_on && is_left_out)
+    }
+
+    /// Gaps behind the first picture, or else those that the target lies in or before.
+    fn start_gaps(&mut self, target: Timestamp, first_order: Option<u64>, goes_on: bool) {
+        let Some(lane) = self.lanes.first_mut() else {
+            return;
+        };
+        let over = |entry: &Entry| match &entry.item {
+            Item::Gap(gap) => gap.end.is_some_and(|end| end <= target),
+            _ => false,
+        };
+        let index = match first_order {
+            Some(order) => lane.first(|entry| entry.order > order),
+            None => lane.behind(over),
+        };
+        let index = if goes_on {
+            index.max(lane.cursor())
+        } else {
+            index
+        };
+        lane.go_to(index);
+    }
+
+    fn left_out(&self) -> Option<TimeRange> {
+        let next = self.lanes.iter().filter(|lane| lane.kind == Kind::Pictures);
+        let next = next.filter_map(|lane| lane.next()).map(Entry::time).min()?;
+        Some(TimeRange::new(self.delivered?, next))
+    }
+
+    /// Waits until it can join.
+    pub(super) fn wait(&mut self) {
+        self.is_playing = false;
+    }
+
+    pub(super) fn is_playing(&self) -> bool {
+        self.is_playing
+    }
+
+    /// Everything up to the target was fed.
+    pub(super) fn complete(&mut self) {
+        self.is_complete = true;
+    }
+
+    pub(super) fn target(&self) -> Option<(u64, Timestamp)> {
+        self.target
+    }
+
+    /// Whether it has something to deliver, now or later.
+    pub(super) fn has_next(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.next().is_some())
+    }
+
+    pub(super) fn next(&self) -> Next {
+        let Some((lane, entry)) = self.next_entry().filter(|_| self.is_playing) else {
+            return Next::Nothing;
+        };
+        if !self.is_complete && self.is_before_target(entry) && lane.is_seen(entry) {
+            return Next::Held;
+        }
+        Next::Due(entry.epoch, entry.release)
+    }
+
+    fn next_entry(&self) -> Option<(&Lane, &Entry)> {
+        let next = self.lanes.iter();
+        next.filter_map(|lane| Some((lane, lane.next()?)))
+            .min_by_key(|(_, entry)| (entry.segment, entry.release, entry.order))
+    }
+
+    fn is_before_target(&self, entry: &Entry) -> bool {
+        self.target
+            .is_some_and(|(epoch, target)| entry.epoch == epoch && entry.time() <= target)
+    }
+
+    /// Delivers what is next: a setup on its own where it differs from the one before.
+    pub(super) fn deliver(&mut self) -> Option<Item> {
+        let (lane, entry) = self.next_entry()?;
+        if entry.frame().is_some() && entry.setup.is_some() && entry.setup != self.setup_out {
+            let setup = entry.setup.clone();
+            self.setup_out.clone_from(&setup);
+            return setup.map(Item::Setup);
+        }
+        let is_preroll =
+            lane.kind == Kind::Pictures && self.is_before_target(entry) && !lane.is_seen(entry);
+        let (number, time) = (entry.order, entry.time());
+        let item = match &entry.item {
+            Item::Frame(frame) if is_preroll => Item::Preroll(frame.clone()),
+            item => item.clone(),
+        };
+        self.delivered = Some(self.delivered.map_or(time, |before| before.max(time)));
+        let is_it = |lane: &&mut Lane| lane.next().is_some_and(|entry| entry.order == number);
+        if let Some(lane) = self.lanes.iter_mut().find(is_it) {
+            lane.advance();
+        }
+        Some(item)
+    }
+
+    /// Clocks were set back: what was delivered before does not count any more.
+    pub(super) fn forget_delivered(&mut self) {
+        self.delivered = None;
+    }
+}
+
+/// Searching and freeing.
+impl Stream {
+    pub(super) fn len(&self) -> u64 {
+        self.lanes.iter().map(Lane::len).sum()
+    }
+
+    pub(super) fn ahead_len(&self) -> u64 {
+        self.lanes.iter().map(Lane::ahead_len).sum()
+    }
+
+    /// The least time after `head` of a picture, or of sound.
+    pub(super) fn time_after(&self, head: Timestamp, epoch: u64, kind: Kind) -> Option<Timestamp> {
+        let lanes = self.lanes.iter().filter(|lane| lane.kind == kind);
+        lanes.filter_map(|lane| lane.time_after(head, epoch)).min()
+    }
+
+    /// The greatest time before `head` of a picture, or of sound.
+    pub(super) fn time_before(&self, head: Timestamp, epoch: u64, kind: Kind) -> Option<Timestamp> {
+        let lanes = self.lanes.iter().filter(|lane| lane.kind == kind);
+        lanes.filter_map(|lane| lane.time_before(head, epoch)).max()
+    }
+
+    pub(super) fn has_picture_lane(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.kind == Kind::Pictures)
+    }
+
+    /// From where on seeks find here what they need, when the read began at `from`.
+    pub(super) fn covered_from(&self, from: Timestamp) -> Timestamp {
+        let frames = self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        if let Some(cut) = frames.filter_map(Lane::cut_at).max() {
+            return cut;
+        }
+        let pictures = self.lanes.iter().filter(|lane| lane.kind == Kind::Pictures);
+        let first = pictures
+            .filter_map(|lane| lane.get(0))
+            .map(Entry::time)
+            .min();
+        first.map_or(from, |first| first.min(from))
+    }
+
+    /// The release of the oldest frame that is cached.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        let frames = self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        frames
+            .filter_map(|lane| lane.get(0))
+            .map(|entry| entry.release)
+            .min()
+    }
+
+    pub(super) fn evict(&mut self, cut: Timestamp) {
+        self.lanes.iter_mut().for_each(|lane| lane.evict(cut));
+    }
+
+    pub(super) fn evict_passed(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::evict_passed);
+    }
+
+    /// Frees what is far before `target`; if that is not enough, half of what there is.
+    pub(super) fn evict_towards(&mut self, target: Timestamp, cut: Timestamp, is_urgent: bool) {
+        let epoch = self.epoch;
+        for lane in &mut self.lanes {
+            if is_urgent {
+                lane.drop_front(lane.entry_count().div_ceil(2));
+            } else {
+                lane.evict_towards(target, cut, epoch);
+            }
+        }
+    }
+}
