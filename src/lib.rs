@@ -16,6 +16,7 @@ pub mod export;
 pub mod frame;
 pub mod ingest;
 pub mod io;
+pub mod manager;
 pub mod player;
 pub mod reader;
 pub mod table;
@@ -23,6 +24,7 @@ pub mod volume;
 pub mod writer;
 
 pub use base::error::{Error, ErrorKind, Result};
+pub use manager::Manager;
 pub use reader::Reader;
 pub use volume::Volume;
 pub use writer::Writer;

@@ -5,7 +5,7 @@
 //! meet a hot path (the control socket's) are `std`'s own and are not modelled.
 
 // Loom's own `Arc` lacks half of what std's can do, and its counting is not ours to model.
-pub use std::sync::Arc;
+pub use std::sync::{Arc, Weak};
 
 #[cfg(not(camring_loom))]
 pub use crossbeam_utils::sync::{Parker, Unparker};

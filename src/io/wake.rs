@@ -10,6 +10,7 @@
 //! a simulated device.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 
@@ -176,6 +177,26 @@ impl Sleeper {
                 return found;
             }
         }
+    }
+
+    /// As [`wait_for`](Self::wait_for), but no longer than `timeout`.
+    pub fn wait_at_most<T>(
+        &self,
+        timeout: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let found = look();
+        if found.is_some() || timeout.is_zero() {
+            return found;
+        }
+        self.waker.flag().prepare();
+        // Once more, now that wakers know: what came before they did is seen here.
+        let found = look();
+        if found.is_none() {
+            self.parker.park_timeout(timeout);
+        }
+        self.waker.flag().cancel();
+        found.or_else(look)
     }
 
     /// The next item that `pop` finds in a queue, or `None` when the queue `is_over` and empty.

@@ -129,7 +129,12 @@ pub enum Command {
 
 impl Command {
     /// Whether a player can do this.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::base::error::ErrorKind::Invalid) for a speed out of range and an empty
+    /// loop.
+    pub fn check(&self) -> Result<()> {
         match self {
             Self::SetSpeed(speed) => speed.checked().map(drop),
             Self::Loop(Some(range)) if range.start >= range.end => {

@@ -20,14 +20,14 @@ use std::thread::JoinHandle;
 
 pub use self::outlet::{AfterRead, Step};
 pub use self::query::{Query, Select, Until};
+pub use crate::io::wake::{Sleeper, Waker};
 
-use self::outlet::{Inlet, Outlet, ring};
+use self::outlet::{Inlet, Outlet, Stopper, ring};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::frame::Recorded;
 use crate::io::Device;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;
-use crate::io::wake::Waker;
 use crate::volume::Volume;
 
 /// Buffers of a reader: what is read ahead, and what its consumer has not let go yet.
@@ -40,6 +40,8 @@ pub struct Reader {
     thread: Option<JoinHandle<()>>,
     waker: Waker,
     after_read: Option<AfterRead>,
+    /// The reads that somebody may wait for; they end with the reader.
+    reads: Vec<Stopper>,
 }
 
 /// The items of one read, in the order of the blocks; an iterator. Dropping it ends the read.
@@ -94,6 +96,7 @@ impl Reader {
             thread: Some(thread),
             waker,
             after_read: None,
+            reads: Vec::new(),
         })
     }
 
@@ -139,6 +142,8 @@ impl Reader {
                 "the reader's thread has ended",
             ));
         }
+        self.reads.retain(|read| !read.is_over());
+        self.reads.push(inlet.stopper());
         Ok(inlet)
     }
 }
@@ -173,6 +178,9 @@ fn serve(
 impl Drop for Reader {
     fn drop(&mut self) {
         drop(self.jobs.take());
+        for read in &self.reads {
+            read.stop();
+        }
         if let Some(thread) = self.thread.take() {
             // A panic there was told by its own message.
             let _ = thread.join();
@@ -233,6 +241,11 @@ impl Feed {
             None if !is_over => Poll::Pending,
             step => Poll::Ready(step),
         }
+    }
+
+    /// Whether [`poll`](Self::poll) would have something now.
+    pub fn is_ready(&self) -> bool {
+        self.inlet.is_ready()
     }
 
     /// Ends the read.

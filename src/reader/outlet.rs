@@ -8,7 +8,7 @@ use ringbuf::{HeapCons, HeapProd, HeapRb};
 
 use super::job::Stop;
 use crate::base::error::{Error, Result};
-use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, lock};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak, lock};
 use crate::base::time::Timestamp;
 use crate::frame::Recorded;
 use crate::io::Device;
@@ -67,6 +67,14 @@ pub(super) struct Inlet {
     /// Wakes the reader's thread where it waits for room.
     room: Waker,
     /// Wakes it where it waits for its device.
+    device: Waker,
+}
+
+/// Ends a read from elsewhere.
+#[derive(Debug)]
+pub(super) struct Stopper {
+    shared: Weak<Shared>,
+    room: Waker,
     device: Waker,
 }
 
@@ -187,6 +195,11 @@ impl Inlet {
         self.shared.is_finished.load(Ordering::Acquire)
     }
 
+    /// Whether there is an item, or the end.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ring.is_empty() || self.is_finished()
+    }
+
     /// Why the read ended before its end, if it did.
     pub(super) fn take_failure(&self) -> Option<Error> {
         lock(&self.shared.failure).take()
@@ -197,11 +210,37 @@ impl Inlet {
     }
 }
 
+impl Inlet {
+    /// What ends the read from elsewhere.
+    pub(super) fn stopper(&self) -> Stopper {
+        Stopper {
+            shared: Arc::downgrade(&self.shared),
+            room: self.room.clone(),
+            device: self.device.clone(),
+        }
+    }
+}
+
+impl Stopper {
+    /// Whether nobody can wait for the read any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.shared.strong_count() == 0
+    }
+
+    /// Ends the read.
+    pub(super) fn stop(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            // Release: pairs with the Acquire load in `Outlet::is_cancelled`.
+            shared.is_cancelled.store(true, Ordering::Release);
+            self.room.wake();
+            self.device.wake();
+        }
+    }
+}
+
 impl Drop for Inlet {
     fn drop(&mut self) {
-        self.shared.is_cancelled.store(true, Ordering::Release);
-        self.room.wake();
-        self.device.wake();
+        self.stopper().stop();
     }
 }
 

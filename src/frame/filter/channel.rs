@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::lock;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
+use crate::base::sync::lock;
 use crate::base::time::Timestamp;
 use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup};
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::lock;
 use crate::base::error::Result;
 use crate::base::sync::Arc;
+use crate::base::sync::lock;
 use crate::base::time::Timestamp;
 use crate::frame::{FrameSink, Gap, GapCause, Item, StreamId};
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Mutex;
 
-use super::{Entry, lock};
+use super::Entry;
 use crate::base::error::{Error, Result};
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, lock};
 use crate::frame::{FrameSink, Item, StreamId, StreamSetup};
 
 /// Hands each item to any number of branches, which are connected and disconnected from any thread

@@ -14,8 +14,6 @@ pub mod renumber;
 pub mod repeat;
 pub mod select;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use self::channel::{ChannelLimits, ChannelSink, Receiver, channel};
 pub use self::count::{Count, Counts, StreamCounts};
 pub(crate) use self::entry::Entry;
@@ -35,9 +33,4 @@ impl FrameSink for Discard {
     fn accept(&mut self, _: StreamId, _: Item) -> Result<()> {
         Ok(())
     }
-}
-
-/// Locks `mutex`. A thread that panicked with it has left whole values behind.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
