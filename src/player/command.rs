@@ -67,7 +67,7 @@ pub struct Limits {
     /// [`wants_more`](super::Player::wants_more) became false: one item per source.
     pub cache_len: u64,
     /// How far ahead of the head a source is read at normal speed; at twice the speed, twice as
-    /// far. At least 0.
+    /// far. At least 100 ms; less counts as that.
     pub ahead_us: i64,
     /// How often the current time is told while it moves; 0 for after each delivered picture.
     pub period_us: i64,

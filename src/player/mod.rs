@@ -62,6 +62,9 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::frame::Recorded;
 
+/// What is read ahead at least, whatever the limits say.
+const MIN_AHEAD_US: i64 = 100_000;
+
 /// Plays streams. See the [module](self).
 ///
 /// Memory: [`Limits::cache_len`], and a few hundred bytes for each mapped stream.
@@ -405,6 +408,6 @@ impl Player {
     /// How far ahead is read at the current speed.
     fn scaled_ahead_us(&self) -> i64 {
         let speed = i64::from(self.clock.speed().max(Speed::NORMAL).0);
-        self.limits.ahead_us.max(0).saturating_mul(speed) / 1000
+        self.limits.ahead_us.max(MIN_AHEAD_US).saturating_mul(speed) / 1000
     }
 }

@@ -191,7 +191,9 @@ impl Source {
         if self.is_ended || self.is_stalled || !self.steps.is_empty() || self.is_caught_up {
             return None;
         }
-        let full = self.newest.filter(|_| self.is_full);
+        // With a full share nothing is read before the next item is delivered.
+        let next = self.next_due().map(|(due, _)| due);
+        let full = self.newest.max(next).filter(|_| self.is_full);
         Some(self.horizon().max(full).unwrap_or(Timestamp::MIN))
     }
 
@@ -242,7 +244,7 @@ impl Source {
             from = self.start_of(self.fed_epoch()).unwrap_or(Timestamp::MAX);
         }
         let to = from.plus_us(ahead_us);
-        self.is_joining() || self.horizon().is_none_or(|horizon| horizon < to)
+        self.is_joining() || self.horizon().is_none_or(|horizon| horizon <= to)
     }
 
     /// The first release of an epoch.

