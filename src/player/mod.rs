@@ -34,7 +34,8 @@
 //!   the target, but for the picture that is to be seen there (the one with the greatest time at
 //!   or before the target). Pictures that are shown later are plain frames. Sound before the
 //!   target is left out.
-//! * Gaps come at their `start`, or as soon as what was recorded before them was delivered.
+//! * A gap comes at its `start`, or as soon as what was recorded before it was delivered; when it
+//!   is told once more with its end, it comes at its end.
 
 mod action;
 mod clock;

@@ -70,12 +70,14 @@ impl Back {
         } else if self.loading.is_some_and(|range| time >= range.start) {
             self.fed_count += 1;
         }
-        while self.len > share_len && self.keys.len() > 1 {
-            let Some(((time, ..), key)) = self.keys.pop_first() else {
-                return;
-            };
-            self.len -= key.len();
-            self.cut = self.cut.max(Some(time));
+        // What is shown at the same time as the newest stays, so that there is something to play.
+        let newest = self.newest().map(|(time, ..)| time);
+        while self.len > share_len
+            && let Some(oldest) = self.keys.first_entry()
+            && Some(oldest.key().0) < newest
+        {
+            self.cut = self.cut.max(Some(oldest.key().0));
+            self.len -= oldest.remove().len();
         }
     }
 

@@ -127,12 +127,15 @@ impl Stream {
         if self.last_gaps.contains(&gap) {
             return;
         }
+        let opens = |last: &Gap| (last.cause, last.start, last.end) == (gap.cause, gap.start, None);
+        let release = match gap.end {
+            Some(end) if self.last_gaps.iter().any(opens) => end,
+            _ => self.last_time.map_or(gap.start, |last| last.min(gap.start)),
+        };
         if self.last_gaps.len() == MAX_HELD_GAP_COUNT {
             self.last_gaps.remove(0);
         }
         self.last_gaps.push(gap);
-        let known = [self.last_time, gap.end].into_iter().flatten();
-        let release = known.fold(gap.start, Timestamp::min);
         self.segment += 1;
         let entry = self.entry(release, None, Item::Gap(gap));
         self.segment += 1;
