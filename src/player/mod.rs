@@ -71,6 +71,10 @@ const MIN_AHEAD_US: i64 = 100_000;
 /// Memory: [`Limits::cache_len`], and a few hundred bytes for each mapped stream.
 #[derive(Debug)]
 #[doc(alias("FileCacheThread", "FileCacherThread"))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what the user set, each on its own"
+)]
 pub struct Player {
     limits: Limits,
     sources: BTreeMap<SourceId, Source>,
@@ -289,10 +293,9 @@ impl Player {
             return Some(self.now_us);
         }
         let next = match self.mode {
-            Mode::Stopped => None,
+            Mode::Stopped | Mode::Live => None,
             Mode::Forward => self.wake_forward(),
             Mode::Backward => self.wake_backward(),
-            Mode::Live => None,
         };
         let wake = next.into_iter().chain(self.wake_report()).min()?;
         Some(wake.max(self.now_us))

@@ -37,6 +37,8 @@ pub(super) struct Back {
     cut: Option<Timestamp>,
     /// How many key frames the read has brought.
     fed_count: u64,
+    /// Whether the last read brought more than there was room for.
+    is_tight: bool,
     /// Whether nothing lies before.
     is_done: bool,
 }
@@ -89,6 +91,7 @@ impl Back {
         if let Some(cut) = self.cut.take().filter(|cut| *cut >= range.start) {
             self.from = cut.plus_us(1).min(self.from);
             self.span_us = (self.span_us / 2).max(MIN_SPAN_US);
+            (self.is_tight, self.fed_count) = (true, 0);
             return;
         }
         self.from = range.start;
@@ -109,7 +112,8 @@ impl Back {
         skips: bool,
         share_len: u64,
     ) -> Option<TimeRange> {
-        let has_room = self.keys.is_empty() || self.len < share_len / 2;
+        self.is_tight &= !self.keys.is_empty();
+        let has_room = self.keys.is_empty() || !self.is_tight && self.len < share_len / 2;
         let is_near = self.from >= down_to || skips && self.keys.is_empty();
         if self.is_done || self.loading.is_some() || !has_room || !is_near {
             return None;

@@ -13,6 +13,10 @@ use crate::frame::{Frame, Item, Recorded, StreamId};
 const SKEW_US: i64 = US_PER_S;
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about a read, each on its own"
+)]
 pub(super) struct Source {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) extent: Option<TimeRange>,
@@ -396,7 +400,7 @@ impl Source {
         }
         let target = stream.target().filter(|_| !is_joining);
         let target = target.map_or(head, |(_, target)| target);
-        if !stream.known(epoch).is_some_and(|known| known > target) {
+        if stream.known(epoch).is_none_or(|known| known <= target) {
             return;
         }
         if is_joining {
@@ -533,9 +537,12 @@ impl Source {
         let oldest = self.streams.values().filter_map(Stream::oldest).min();
         let half = oldest.map_or(head, |oldest| middle(oldest, head));
         for cut in [half, Timestamp::MAX] {
-            self.free(|stream| match search {
-                true => stream.evict_towards(head, cut, false),
-                false => stream.evict(cut),
+            self.free(|stream| {
+                if search {
+                    stream.evict_towards(head, cut, false);
+                } else {
+                    stream.evict(cut);
+                }
             });
             if self.len <= enough {
                 return;
@@ -544,9 +551,12 @@ impl Source {
         if search && self.len <= self.share_len {
             return;
         }
-        self.free(|stream| match search {
-            true => stream.evict_towards(head, head, true),
-            false => stream.evict_passed(),
+        self.free(|stream| {
+            if search {
+                stream.evict_towards(head, head, true);
+            } else {
+                stream.evict_passed();
+            }
         });
     }
 

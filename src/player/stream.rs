@@ -256,9 +256,12 @@ impl Stream {
             let index = match lane.kind {
                 Kind::Gaps => continue,
                 Kind::Pictures => {
-                    let first = || match goes_on {
-                        true => lane.cursor(),
-                        false => lane.first(Entry::is_key),
+                    let first = || {
+                        if goes_on {
+                            lane.cursor()
+                        } else {
+                            lane.first(Entry::is_key)
+                        }
                     };
                     lane.key_before(target, epoch).unwrap_or_else(first)
                 }

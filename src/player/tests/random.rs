@@ -198,7 +198,6 @@ impl World {
 
     fn order(&mut self, command: Command) {
         // In reverse, playing is a seek.
-        if self.is_reverse {}
         self.check();
         self.shell.command(command);
     }
@@ -333,7 +332,7 @@ fn play(seed: u64) {
 
 #[test]
 fn whatever_happens_frames_come_once_and_in_order_and_time_goes_on() {
-    for seed in 0..600 {
+    for seed in 0..400 {
         let result = std::panic::catch_unwind(|| play(seed));
         assert!(result.is_ok(), "seed {seed}");
     }
@@ -342,7 +341,7 @@ fn whatever_happens_frames_come_once_and_in_order_and_time_goes_on() {
 /// Everything due between two times comes, whatever the cache holds.
 #[test]
 fn nothing_is_missing_when_playing_forward() {
-    for seed in 0..600 {
+    for seed in 0..400 {
         let mut world = World::new(seed);
         if world.mapped.is_empty() {
             continue;
