@@ -64,10 +64,11 @@ pub struct Limits {
     /// Bytes that the cache may hold, all sources together: payloads, and
     /// [`ENTRY_LEN`](super::ENTRY_LEN) for each item. Divided evenly among the sources that have
     /// streams. It is passed by what was under way when
-    /// [`wants_more`](super::Player::wants_more) became false: one item per source.
+    /// [`wants_more`](super::Player::wants_more) became false, one item per source, and, when a source comes,
+    /// by what the others have read ahead already.
     pub cache_len: u64,
     /// How far ahead of the head a source is read at normal speed; at twice the speed, twice as
-    /// far. At least 0.
+    /// far. At least 100 ms; less counts as that.
     pub ahead_us: i64,
     /// How often the current time is told while it moves; 0 for after each delivered picture.
     pub period_us: i64,

@@ -5,6 +5,7 @@ use super::action::{Action, Event};
 use super::command::{SourceId, StreamKey};
 use super::lane::STEP_US;
 use super::source::Source;
+use super::stream::Stream;
 use crate::base::time::{Timestamp, US_PER_S};
 use crate::frame::{Item, StreamId};
 
@@ -70,7 +71,7 @@ impl Player {
 
     fn take(&mut self, source: SourceId, stream: StreamId) -> Option<Item> {
         let source = self.sources.get_mut(&source)?;
-        let item = source.update(stream, |stream| stream.deliver()).flatten()?;
+        let item = source.update(stream, Stream::deliver).flatten()?;
         self.told.is_picture = matches!(&item, Item::Frame(frame) if frame.track == 0);
         Some(item)
     }
@@ -226,7 +227,7 @@ impl Player {
     fn bound(&self) -> Bound {
         let mut time = Timestamp::MAX;
         let mut is_edge = false;
-        let newest = self.sources.values().filter_map(|s| s.edge()).max();
+        let newest = self.sources.values().filter_map(Source::edge).max();
         for source in self.sources.values().filter(|s| !s.streams.is_empty()) {
             let holds = source.is_joining()
                 && !source.is_stalled
@@ -388,7 +389,7 @@ impl Player {
         if !self.skip_gaps {
             return false;
         }
-        let next = self.sources.values().filter_map(|s| s.next_due()).min();
+        let next = self.sources.values().filter_map(Source::next_due).min();
         let Some((next, _)) = next.filter(|(due, _)| *due > self.head.plus_us(SKIP_US)) else {
             return false;
         };
@@ -418,7 +419,7 @@ impl Player {
 
     /// When the clock or somebody's patience makes a difference.
     pub(super) fn wake_forward(&self) -> Option<i64> {
-        let due = self.sources.values().filter_map(|s| s.next_due()).min();
+        let due = self.sources.values().filter_map(Source::next_due).min();
         let due = due.and_then(|(due, _)| self.clock.when(due));
         let bound = self.clock.when(self.bound().time);
         let bound = bound.filter(|_| self.clock.is_running());

@@ -34,7 +34,8 @@
 //!   the target, but for the picture that is to be seen there (the one with the greatest time at
 //!   or before the target). Pictures that are shown later are plain frames. Sound before the
 //!   target is left out.
-//! * Gaps come at their `start`, or as soon as what was recorded before them was delivered.
+//! * A gap comes at its `start`, or as soon as what was recorded before it was delivered; when it
+//!   is told once more with its end, it comes at its end.
 
 mod action;
 mod clock;
@@ -62,11 +63,18 @@ use crate::base::error::{Error, Result};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::frame::Recorded;
 
+/// What is read ahead at least, whatever the limits say.
+const MIN_AHEAD_US: i64 = 100_000;
+
 /// Plays streams. See the [module](self).
 ///
 /// Memory: [`Limits::cache_len`], and a few hundred bytes for each mapped stream.
 #[derive(Debug)]
 #[doc(alias("FileCacheThread", "FileCacherThread"))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what the user set, each on its own"
+)]
 pub struct Player {
     limits: Limits,
     sources: BTreeMap<SourceId, Source>,
@@ -285,10 +293,9 @@ impl Player {
             return Some(self.now_us);
         }
         let next = match self.mode {
-            Mode::Stopped => None,
+            Mode::Stopped | Mode::Live => None,
             Mode::Forward => self.wake_forward(),
             Mode::Backward => self.wake_backward(),
-            Mode::Live => None,
         };
         let wake = next.into_iter().chain(self.wake_report()).min()?;
         Some(wake.max(self.now_us))
@@ -405,6 +412,6 @@ impl Player {
     /// How far ahead is read at the current speed.
     fn scaled_ahead_us(&self) -> i64 {
         let speed = i64::from(self.clock.speed().max(Speed::NORMAL).0);
-        self.limits.ahead_us.max(0).saturating_mul(speed) / 1000
+        self.limits.ahead_us.max(MIN_AHEAD_US).saturating_mul(speed) / 1000
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Back {
     cut: Option<Timestamp>,
     /// How many key frames the read has brought.
     fed_count: u64,
+    /// Whether the last read brought more than there was room for.
+    is_tight: bool,
     /// Whether nothing lies before.
     is_done: bool,
 }
@@ -70,12 +72,14 @@ impl Back {
         } else if self.loading.is_some_and(|range| time >= range.start) {
             self.fed_count += 1;
         }
-        while self.len > share_len && self.keys.len() > 1 {
-            let Some(((time, ..), key)) = self.keys.pop_first() else {
-                return;
-            };
-            self.len -= key.len();
-            self.cut = self.cut.max(Some(time));
+        // What is shown at the same time as the newest stays, so that there is something to play.
+        let newest = self.newest().map(|(time, ..)| time);
+        while self.len > share_len
+            && let Some(oldest) = self.keys.first_entry()
+            && Some(oldest.key().0) < newest
+        {
+            self.cut = self.cut.max(Some(oldest.key().0));
+            self.len -= oldest.remove().len();
         }
     }
 
@@ -87,6 +91,7 @@ impl Back {
         if let Some(cut) = self.cut.take().filter(|cut| *cut >= range.start) {
             self.from = cut.plus_us(1).min(self.from);
             self.span_us = (self.span_us / 2).max(MIN_SPAN_US);
+            (self.is_tight, self.fed_count) = (true, 0);
             return;
         }
         self.from = range.start;
@@ -107,7 +112,8 @@ impl Back {
         skips: bool,
         share_len: u64,
     ) -> Option<TimeRange> {
-        let has_room = self.keys.is_empty() || self.len < share_len / 2;
+        self.is_tight &= !self.keys.is_empty();
+        let has_room = self.keys.is_empty() || !self.is_tight && self.len < share_len / 2;
         let is_near = self.from >= down_to || skips && self.keys.is_empty();
         if self.is_done || self.loading.is_some() || !has_room || !is_near {
             return None;

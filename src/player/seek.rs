@@ -225,8 +225,10 @@ impl Player {
     fn share(&mut self) {
         let count = self.active().count().max(1) as u64;
         let share_len = self.limits.cache_len / count;
+        let (head, search) = (self.head, self.search);
         for source in self.sources.values_mut() {
             source.set_share(share_len);
+            source.make_room(head, search);
         }
     }
 }

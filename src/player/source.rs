@@ -13,6 +13,10 @@ use crate::frame::{Frame, Item, Recorded, StreamId};
 const SKEW_US: i64 = US_PER_S;
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about a read, each on its own"
+)]
 pub(super) struct Source {
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) extent: Option<TimeRange>,
@@ -191,7 +195,9 @@ impl Source {
         if self.is_ended || self.is_stalled || !self.steps.is_empty() || self.is_caught_up {
             return None;
         }
-        let full = self.newest.filter(|_| self.is_full);
+        // With a full share nothing is read before the next item is delivered.
+        let next = self.next_due().map(|(due, _)| due);
+        let full = self.newest.max(next).filter(|_| self.is_full);
         Some(self.horizon().max(full).unwrap_or(Timestamp::MIN))
     }
 
@@ -242,7 +248,7 @@ impl Source {
             from = self.start_of(self.fed_epoch()).unwrap_or(Timestamp::MAX);
         }
         let to = from.plus_us(ahead_us);
-        self.is_joining() || self.horizon().is_none_or(|horizon| horizon < to)
+        self.is_joining() || self.horizon().is_none_or(|horizon| horizon <= to)
     }
 
     /// The first release of an epoch.
@@ -394,7 +400,7 @@ impl Source {
         }
         let target = stream.target().filter(|_| !is_joining);
         let target = target.map_or(head, |(_, target)| target);
-        if !stream.known(epoch).is_some_and(|known| known > target) {
+        if stream.known(epoch).is_none_or(|known| known <= target) {
             return;
         }
         if is_joining {
@@ -531,9 +537,12 @@ impl Source {
         let oldest = self.streams.values().filter_map(Stream::oldest).min();
         let half = oldest.map_or(head, |oldest| middle(oldest, head));
         for cut in [half, Timestamp::MAX] {
-            self.free(|stream| match search {
-                true => stream.evict_towards(head, cut, false),
-                false => stream.evict(cut),
+            self.free(|stream| {
+                if search {
+                    stream.evict_towards(head, cut, false);
+                } else {
+                    stream.evict(cut);
+                }
             });
             if self.len <= enough {
                 return;
@@ -542,9 +551,12 @@ impl Source {
         if search && self.len <= self.share_len {
             return;
         }
-        self.free(|stream| match search {
-            true => stream.evict_towards(head, head, true),
-            false => stream.evict_passed(),
+        self.free(|stream| {
+            if search {
+                stream.evict_towards(head, head, true);
+            } else {
+                stream.evict_passed();
+            }
         });
     }
 

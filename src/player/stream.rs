@@ -3,7 +3,7 @@
 
 use super::lane::{Entry, Kind, Lane};
 use crate::base::sync::Arc;
-use crate::base::time::{TimeRange, Timestamp};
+use crate::base::time::{TimeRange, Timestamp, US_PER_S};
 use crate::frame::{Frame, Gap, Item, StreamSetup};
 
 /// Where a frame was stored: the sequence of the block, and the ordinal. Grows within a stream.
@@ -11,6 +11,9 @@ pub(super) type Place = (u64, u64);
 
 /// The most gaps that are held back while a stream is fed what it had before.
 const MAX_HELD_GAP_COUNT: usize = 16;
+
+/// A gap is told at most so long after the last frame before it, whatever it says of itself.
+const MAX_NOTICE_US: i64 = 10 * US_PER_S;
 
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -127,12 +130,17 @@ impl Stream {
         if self.last_gaps.contains(&gap) {
             return;
         }
+        let opens = |last: &Gap| (last.cause, last.start, last.end) == (gap.cause, gap.start, None);
+        let release = match gap.end {
+            Some(end) if self.last_gaps.iter().any(opens) => end,
+            _ => self.last_time.map_or(gap.start, |last| {
+                gap.start.clamp(last, last.plus_us(MAX_NOTICE_US))
+            }),
+        };
         if self.last_gaps.len() == MAX_HELD_GAP_COUNT {
             self.last_gaps.remove(0);
         }
         self.last_gaps.push(gap);
-        let known = [self.last_time, gap.end].into_iter().flatten();
-        let release = known.fold(gap.start, Timestamp::min);
         self.segment += 1;
         let entry = self.entry(release, None, Item::Gap(gap));
         self.segment += 1;
@@ -248,9 +256,12 @@ impl Stream {
             let index = match lane.kind {
                 Kind::Gaps => continue,
                 Kind::Pictures => {
-                    let first = || match goes_on {
-                        true => lane.cursor(),
-                        false => lane.first(Entry::is_key),
+                    let first = || {
+                        if goes_on {
+                            lane.cursor()
+                        } else {
+                            lane.first(Entry::is_key)
+                        }
                     };
                     lane.key_before(target, epoch).unwrap_or_else(first)
                 }

@@ -1,5 +1,11 @@
 //! A recording in memory, and a shell that reads it for a player and moves the clock by hand.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
 mod random;
 mod stories;
 mod trouble;

@@ -25,7 +25,7 @@ fn scaled(mut recording: Recording) -> Recording {
     recording
 }
 
-fn ds(told: Vec<String>) -> String {
+fn ds(told: &[String]) -> String {
     told.join(" ").replace("00000", "")
 }
 
@@ -37,12 +37,12 @@ fn at(ds: i64) -> Command {
 fn a_seek_delivers_from_the_key_frame_and_shows_the_picture_at_the_target() {
     let mut shell = Shell::mapped(vec![short()]);
     shell.command(at(8));
-    assert_eq!(ds(shell.take(1)), "setup p5 p6 p7 8");
+    assert_eq!(ds(&shell.take(1)), "setup p5 p6 p7 8");
     shell.run(S);
-    assert_eq!(ds(shell.take(1)), "", "it stands");
+    assert_eq!(ds(&shell.take(1)), "", "it stands");
     shell.command(Command::Play);
     shell.run(S / 5);
-    assert_eq!(ds(shell.take(1)), "9 10");
+    assert_eq!(ds(&shell.take(1)), "9 10");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pause_and_speed_take_effect_at_once() {
     shell.command(Command::Play);
     shell.run(S / 4);
     assert_eq!(shell.head(), 3 * S / 4);
-    assert_eq!(ds(shell.take(1)), "setup 0 1 2 3 4 5 6 7");
+    assert_eq!(ds(&shell.take(1)), "setup 0 1 2 3 4 5 6 7");
 }
 
 #[test]
@@ -103,16 +103,16 @@ fn pictures_that_are_decoded_early_come_early_and_are_shown() {
     }
     let mut shell = Shell::mapped(vec![scaled(recording)]);
     shell.command(at(1));
-    assert_eq!(ds(shell.take(1)), "setup p0 3 1");
+    assert_eq!(ds(&shell.take(1)), "setup p0 3 1");
     shell.command(Command::Play);
     shell.run(S / 10);
-    assert_eq!(ds(shell.take(1)), "2");
+    assert_eq!(ds(&shell.take(1)), "2");
     shell.run(S / 10);
-    assert_eq!(ds(shell.take(1)), "");
+    assert_eq!(ds(&shell.take(1)), "");
     shell.run(S / 10);
-    assert_eq!(ds(shell.take(1)), "6 4");
+    assert_eq!(ds(&shell.take(1)), "6 4");
     shell.command(at(5));
-    assert_eq!(ds(shell.take(1)), "setup p0 p3 p1 p2 6 p4 5");
+    assert_eq!(ds(&shell.take(1)), "setup p0 p3 p1 p2 6 p4 5");
 }
 
 #[test]
@@ -128,10 +128,10 @@ fn sound_and_pictures_go_by_time_and_sound_before_the_target_is_left_out() {
     }
     let mut shell = Shell::mapped(vec![scaled(recording)]);
     shell.command(at(22));
-    assert_eq!(ds(shell.take(1)), "setup p0 p10 20");
+    assert_eq!(ds(&shell.take(1)), "setup p0 p10 20");
     shell.command(Command::Play);
     shell.run(S * 2);
-    assert_eq!(ds(shell.take(1)), "25 30 30 35 40 40");
+    assert_eq!(ds(&shell.take(1)), "25 30 30 35 40 40");
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn a_seek_within_the_cache_reads_nothing() {
     shell.command(at(123));
     shell.take(1);
     shell.command(at(151));
-    assert_eq!(ds(shell.take(1)), "p150 151");
+    assert_eq!(ds(&shell.take(1)), "p150 151");
     assert_eq!(shell.loads.len(), loads);
     shell.command(at(50));
-    assert_eq!(ds(shell.take(1)), "50");
+    assert_eq!(ds(&shell.take(1)), "50");
     assert_eq!(shell.loads.len(), loads + 1);
 }
 
@@ -163,10 +163,10 @@ fn a_gap_stops_one_stream_and_not_the_others() {
     let mut shell = Shell::mapped(vec![scaled(recording.by_time())]);
     shell.command(at(200));
     let burst: Vec<_> = (40..49).map(|t| format!("p{t}")).collect();
-    assert_eq!(ds(shell.take(2)), format!("{} 49 gap 49", burst.join(" ")));
+    assert_eq!(ds(&shell.take(2)), format!("{} 49 gap 49", burst.join(" ")));
     shell.command(Command::Play);
     shell.run(10 * S);
-    assert_eq!(ds(shell.take(2)), "300");
+    assert_eq!(ds(&shell.take(2)), "300");
     assert_eq!(shell.take(1).len(), 101);
     assert_eq!(shell.head(), 30 * S);
     assert!(shell.out.iter().all(|out| out.now_us == out.due_us));
@@ -180,7 +180,7 @@ fn a_target_before_the_first_key_frame_shows_nothing_until_it_is_due() {
     shell.command(at(20));
     shell.command(Command::Play);
     shell.run(S);
-    assert_eq!(ds(shell.take(1)), "30");
+    assert_eq!(ds(&shell.take(1)), "30");
 }
 
 #[test]
@@ -195,11 +195,11 @@ fn a_setup_comes_at_every_change_and_after_every_seek() {
     shell.command(Command::Play);
     shell.run(S);
     assert_eq!(
-        ds(shell.take(1)),
+        ds(&shell.take(1)),
         "setup p15 p16 p17 18 19 setup 20 21 22 23"
     );
     shell.command(at(21));
-    assert_eq!(ds(shell.take(1)), "setup p20 21");
+    assert_eq!(ds(&shell.take(1)), "setup p20 21");
 }
 
 #[test]
@@ -208,18 +208,18 @@ fn steps_go_from_picture_to_picture_in_both_directions() {
     shell.command(at(9));
     shell.take(1);
     shell.command(Command::Step(1));
-    assert_eq!(ds(shell.take(1)), "10");
+    assert_eq!(ds(&shell.take(1)), "10");
     assert_eq!(shell.head(), S);
     shell.command(Command::Step(2));
-    assert_eq!(ds(shell.take(1)), "11 12");
+    assert_eq!(ds(&shell.take(1)), "11 12");
     shell.command(Command::Step(-1));
-    assert_eq!(ds(shell.take(1)), "setup p10 11");
+    assert_eq!(ds(&shell.take(1)), "setup p10 11");
     shell.command(Command::Step(-2));
     assert_eq!(shell.head(), 9 * S / 10);
     assert_eq!(shell.player.state(), State::Standing);
     shell.take(1);
     shell.command(Command::Step(-1));
-    assert_eq!(ds(shell.take(1)), "setup p5 p6 p7 8");
+    assert_eq!(ds(&shell.take(1)), "setup p5 p6 p7 8");
     shell.command(Command::Step(-100));
     assert_eq!(shell.head(), 0);
     assert!(shell.has_ended());
@@ -241,13 +241,13 @@ fn a_stream_that_is_mapped_while_playing_joins_and_the_others_do_not_notice() {
     shell.run(S / 2);
     shell.player.map(key(0, 2));
     shell.run(S / 5);
-    assert_eq!(ds(shell.take(2)), "p100 p101 p102 p103 p104 105 106 107");
+    assert_eq!(ds(&shell.take(2)), "p100 p101 p102 p103 p104 105 106 107");
     let mine = shell.take(1);
-    assert_eq!(ds(mine), "100 101 102 103 104 105 106 107");
+    assert_eq!(ds(&mine), "100 101 102 103 104 105 106 107");
     shell.player.unmap(key(0, 1));
     shell.run(S / 5);
-    assert_eq!(ds(shell.take(1)), "");
-    assert_eq!(ds(shell.take(2)), "108 109");
+    assert_eq!(ds(&shell.take(1)), "");
+    assert_eq!(ds(&shell.take(2)), "108 109");
 }
 
 #[test]
@@ -258,18 +258,18 @@ fn live_delivers_at_once_and_a_pause_leaves_it() {
     shell.growing = true;
     shell.counts.insert(SourceId(0), 105);
     shell.command(Command::Live { uncommitted: true });
-    assert_eq!(ds(shell.take(1)), "100 101 102 103 104");
+    assert_eq!(ds(&shell.take(1)), "100 101 102 103 104");
     shell.run(S);
     shell.grow(0, 107);
-    assert_eq!(ds(shell.take(1)), "105 106");
+    assert_eq!(ds(&shell.take(1)), "105 106");
     assert_eq!(shell.player.state(), State::Live);
     shell.command(Command::Pause);
     shell.grow(0, 120);
     shell.run(S);
-    assert_eq!(ds(shell.take(1)), "");
+    assert_eq!(ds(&shell.take(1)), "");
     shell.command(Command::Play);
     shell.run(S / 5);
-    assert_eq!(ds(shell.take(1)), "107 108");
+    assert_eq!(ds(&shell.take(1)), "107 108");
     assert_eq!(shell.player.state(), State::Playing);
 }
 
@@ -309,19 +309,19 @@ fn backward_the_key_frames_come_newest_first_and_forward_again_at_once() {
     shell.take(2);
     shell.command(Command::SetReverse(true));
     shell.run(5 * S);
-    assert_eq!(ds(shell.take(1)), "setup 310 300 290 280 270 260");
-    assert_eq!(ds(shell.take(2)), "308 301 294 287 280 273 266");
+    assert_eq!(ds(&shell.take(1)), "setup 310 300 290 280 270 260");
+    assert_eq!(ds(&shell.take(2)), "308 301 294 287 280 273 266");
     assert_eq!(shell.head(), 26 * S);
     shell.command(Command::SetReverse(false));
     shell.run(S / 10);
-    assert_eq!(ds(shell.take(1)), "setup 260 261");
+    assert_eq!(ds(&shell.take(1)), "setup 260 261");
     shell.command(Command::SetReverse(true));
     shell.command(Command::SetSpeed(Speed(8000)));
     shell.run(5 * S);
     assert!(shell.has_ended());
     let keys: Vec<_> = (0..=26).rev().map(|k| (10 * k).to_string()).collect();
     assert_eq!(
-        ds(shell.take(1)),
+        ds(&shell.take(1)),
         format!("setup {}", keys.join(" ")).replace(" 0", " 0")
     );
     assert_eq!(shell.head(), 0);
@@ -356,8 +356,8 @@ fn a_loop_goes_round_and_round() {
     shell.command(at(5));
     shell.command(Command::Play);
     shell.run(S / 2);
-    assert_eq!(ds(shell.take(1)), "setup 5 6 7 setup 5 6 7 setup 5 6");
+    assert_eq!(ds(&shell.take(1)), "setup 5 6 7 setup 5 6 7 setup 5 6");
     shell.command(Command::SetReverse(true));
     shell.run(S / 2);
-    assert_eq!(ds(shell.take(1)), "setup 5 setup 5 setup 5");
+    assert_eq!(ds(&shell.take(1)), "setup 5 setup 5 setup 5");
 }
