@@ -50,11 +50,15 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn put(&mut self, stream: u64, item: Item) {
+    /// Appends; the camera's clock of a frame is its ordinal.
+    pub(super) fn put(&mut self, stream: u64, mut item: Item) {
         let stream = StreamId(stream);
         let ordinal = self.ordinals.entry(stream).or_default();
         *ordinal += u64::from(matches!(item, Item::Frame(_)));
         let ordinal = *ordinal;
+        if let Item::Frame(frame) = &mut item {
+            frame.clock = ordinal.cast_signed();
+        }
         self.items.push(Recorded {
             stream,
             sequence: 1,
