@@ -213,7 +213,23 @@ impl Job<'_> {
                 return Ok(Err(stop));
             }
         }
+        if let Err(stop) = self.lost_blocks(&range) {
+            return Ok(Err(stop));
+        }
         self.live(live, until)
+    }
+
+    /// What was found lost when the volume was opened, and is not in the table.
+    fn lost_blocks(&mut self, range: &TimeRange) -> Flow {
+        let volume = self.blocks.volume;
+        for row in volume.lost_blocks() {
+            let now = volume.table().block(row.sequence);
+            let is_told = now.is_some_and(|now| now.nonce == row.nonce);
+            if !is_told && row.times.overlaps(range) {
+                self.lost_block(row, ErrorKind::Damaged)?;
+            }
+        }
+        Ok(())
     }
 
     /// The blocks to read that are not `live_from` on: those of the range, from `first` to `last`,

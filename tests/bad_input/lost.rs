@@ -127,6 +127,11 @@ fn what_a_file_that_was_cut_short_lacks_is_told() {
     for sequence in 5..=newest {
         assert!(told.contains(&sequence), "block {sequence} of {told:?}");
     }
+    let gaps = gaps_in(&read(&volume, Query::time([CAMERA], TimeRange::ALL)));
+    assert!(
+        gaps.iter().any(|gap| gap.cause == GapCause::Damaged),
+        "{gaps:?}"
+    );
     // Without the cache nobody knows which blocks there were; that some are missing is known.
     std::fs::remove_file(dir.path().join("blocktable")).unwrap();
     let volume = Volume::open(dir.path()).unwrap();

@@ -47,6 +47,10 @@ struct Info {
     capacity_us: Option<i64>,
     is_being_recorded: bool,
     is_damaged: bool,
+    /// Bytes that the data file lacks.
+    missing_len: u64,
+    /// Blocks that held frames, and are gone.
+    lost_block_count: usize,
     disk: Disk,
 }
 
@@ -93,6 +97,8 @@ impl Info {
             capacity_us: capacity_us(&rows, geometry.slot_count()),
             is_being_recorded: volume.medium().is_being_written()?,
             is_damaged: volume.is_damaged(),
+            missing_len: volume.missing_len(),
+            lost_block_count: volume.lost_blocks().len(),
             disk: Disk::of(&config::data_path(dir)?)?,
         })
     }
@@ -202,6 +208,13 @@ impl View for Info {
             "no damage seen when opening it"
         };
         line("health", is_damaged)?;
+        if self.missing_len > 0 {
+            let missing = size::format(self.missing_len);
+            line("cut short", &format!("the data file lacks {missing}"))?;
+        }
+        if self.lost_block_count > 0 {
+            line("lost", &format!("{} blocks", self.lost_block_count))?;
+        }
         line("disk", &self.disk.label(self.unit_len))?;
         line("io_uring", &self.disk.features())
     }

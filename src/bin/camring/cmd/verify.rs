@@ -38,6 +38,8 @@ struct Verified {
     read_len: u64,
     /// Blocks that were recorded over while they were read.
     overwritten_count: u64,
+    /// Bytes that the data file lacks.
+    missing_len: u64,
     damage_count: u64,
     /// The first of it.
     damage: Vec<Piece>,
@@ -66,6 +68,7 @@ impl Verified {
             frame_count: report.frame_count,
             read_len: report.read_len,
             overwritten_count: report.overwritten_count,
+            missing_len: report.missing_len,
             damage_count: report.damage_count,
             damage: report.damage.iter().map(Piece::of).collect(),
         }
@@ -114,6 +117,13 @@ impl View for Verified {
         if self.overwritten_count > 0 {
             let count = self.overwritten_count;
             writeln!(out, "{count} blocks were recorded over meanwhile.")?;
+        }
+        if self.missing_len > 0 {
+            let missing = size::format(self.missing_len);
+            writeln!(out, "The data file was cut short: {missing} are missing.")?;
+        }
+        if self.damage_count == 0 && self.missing_len > 0 {
+            return writeln!(out, "All that is left is as it was written.");
         }
         if self.damage_count == 0 {
             return writeln!(out, "All of it is as it was written.");
