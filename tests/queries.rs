@@ -557,3 +557,69 @@ fn frames_before_the_first_key_frame_are_told_as_such() {
     let all = frames_in(&read(&volume, Query::blocks([1])));
     assert_eq!(all.len(), 50, "by block nothing is left out");
 }
+
+/// The data file is cut under an open volume, as a careless copy or a broken file system does: the
+/// blocks in the middle of the window are gone. A read used to end there without a word.
+#[test]
+fn blocks_that_are_cut_off_are_told_as_damage_and_the_read_goes_on() {
+    let dir = volume(16, 256 << 10);
+    let (writer, mut producer) = open(dir.path(), NEVER_US);
+    for group in 0..27 {
+        // With a commit in between, each block holds both cameras.
+        push(&mut producer, 20 * group..20 * group + 20);
+        writer.commit().unwrap();
+    }
+    drop(producer);
+    writer.close().unwrap();
+    let volume = Volume::open(dir.path()).unwrap();
+    let (kept, cut): (Vec<_>, Vec<_>) = volume
+        .table()
+        .blocks()
+        .partition(|row| volume.geometry().slot_of(row.sequence) < 8);
+    let (first, last) = (cut[0].sequence, cut[cut.len() - 1].sequence);
+    let sequences = sequences(&kept);
+    assert!(sequences.iter().any(|kept| *kept < first));
+    assert!(sequences.iter().any(|kept| *kept > last));
+    let data = dir.path().join("data");
+    let data = std::fs::File::options().write(true).open(data).unwrap();
+    data.set_len(8 * (256 << 10)).unwrap();
+
+    let mut reader = Reader::open(&volume).unwrap();
+    let mut in_range = |range| {
+        let mut frames = reader.read(Query::time([CAMERA], range)).unwrap();
+        let items: Vec<_> = frames.by_ref().collect();
+        frames.finish().unwrap();
+        items
+    };
+    let items = in_range(TimeRange::ALL);
+    assert!(items.iter().all(|item| sequences.contains(&item.sequence)));
+    let found = frames_in(&items);
+    assert_eq!(number_of(CAMERA, found.last().unwrap()), 539);
+    let gaps = gaps_in(&items).into_iter();
+    let damaged: Vec<_> = gaps.filter(|gap| gap.cause == GapCause::Damaged).collect();
+    let [gap] = damaged[..] else {
+        panic!("{damaged:?}")
+    };
+    let before = found.iter().take_while(|frame| frame.time <= gap.start);
+    let resumed = found.iter().find(|frame| frame.time > gap.start).unwrap();
+    assert_eq!(before.last().unwrap().time, gap.start);
+    assert_eq!(Some(resumed.time), gap.end);
+
+    // All of the range is gone.
+    let middle = gap.start.plus_us(4_000_000);
+    for range in [
+        TimeRange::new(middle, middle),
+        TimeRange::new(middle, middle.plus_us(1_000_000)),
+    ] {
+        let items = in_range(range);
+        assert!(frames_in(&items).is_empty());
+        let causes: Vec<_> = gaps_in(&items).iter().map(|gap| gap.cause).collect();
+        assert_eq!(causes, [GapCause::Damaged]);
+    }
+
+    // Nothing is left at all.
+    data.set_len(0).unwrap();
+    let items = in_range(TimeRange::ALL);
+    let causes: Vec<_> = gaps_in(&items).iter().map(|gap| gap.cause).collect();
+    assert_eq!(causes, [GapCause::Damaged]);
+}

@@ -285,7 +285,8 @@ impl Job<'_> {
         let wanted = self.wanted();
         let index = match self.blocks.index(row, wanted.as_deref()) {
             Ok(index) => index,
-            Err(e) if e.kind() == ErrorKind::Io && e.raw_os_error().is_none() => return Err(e),
+            // A request is left under way only where the kernel refuses to wait for it.
+            Err(e) if self.blocks.device.in_flight() > 0 => return Err(e),
             Err(e) => return Ok(self.lost_block(row, e.kind())),
         };
         let mut chunks = Vec::new();
