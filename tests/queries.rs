@@ -1,5 +1,5 @@
-//! What can be asked of a volume, stored or being recorded: ranges of time, blocks, events, live
-//! reading, and what commits promise.
+//! What can be asked of a volume, stored or being recorded: ranges of time, blocks, live reading,
+//! and what commits promise.
 //!
 //! The expected answers come from the numbers that were pushed, and from looking at every row.
 #![cfg(not(camring_loom))]
@@ -20,7 +20,6 @@ mod recording;
 use std::path::Path;
 use std::sync::mpsc;
 
-use camring::base::geometry::{Position, VolumeId};
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{GapCause, Item, StreamId};
 use camring::reader::{Frames, Query, Reader, Select, Until};
@@ -304,99 +303,6 @@ fn blocks_are_found_by_time() {
         volume.blocks_near(Timestamp::MAX, 0),
         rows[rows.len() - 1..]
     );
-}
-
-/// What a listener is told: commits with the ranges of what they committed, seals with the range of
-/// the block, in order, up to the very end.
-#[test]
-fn events_tell_what_was_committed_and_sealed() {
-    let dir = volume(16, 512 << 10);
-    let (tell, told) = mpsc::channel();
-    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
-    let options = WriterOptions {
-        commit_us: NEVER_US,
-        on_event: Some(on_event),
-        ..WriterOptions::default()
-    };
-    let writer = Writer::open(dir.path(), options).unwrap();
-    let id = writer.volume().id();
-    let mut producer = writer.producer().unwrap();
-    for stream in [CAMERA, OTHER] {
-        producer
-            .add_stream(stream, camera::setup("watched"))
-            .unwrap();
-    }
-    push(&mut producer, 0..51);
-    let position = writer.commit().unwrap();
-    let committed = |streams| Event::Committed {
-        volume: id,
-        position,
-        streams,
-        times: Some(TimeRange::new(time_of(0), time_of(50))),
-    };
-    let camera = (CAMERA, TimeRange::new(time_of(0), time_of(50)));
-    let other = (OTHER, TimeRange::new(time_of(0), time_of(25)));
-    assert_eq!(told.recv().unwrap(), committed(vec![camera, other]));
-
-    push(&mut producer, 51..400);
-    drop(producer);
-    let last = writer.close().unwrap();
-    let events: Vec<_> = told.iter().collect();
-    let (seals, positions, ends) = in_order(&events, id, (position, time_of(50)));
-    assert_eq!(
-        (positions.last(), ends.last()),
-        (Some(&last), Some(&time_of(399)))
-    );
-    assert!(positions.is_sorted());
-    let volume = Volume::open(dir.path()).unwrap();
-    let rows: Vec<_> = volume
-        .table()
-        .blocks()
-        .map(|row| (row.sequence, row.times))
-        .collect();
-    assert_eq!(
-        seals, rows,
-        "each block is sealed once, and as it is stored"
-    );
-}
-
-/// The sealed blocks, the positions and the ends of the camera's ranges in `events`, behind what was
-/// told `first`; each range goes on where the one before ended.
-fn in_order(
-    events: &[Event],
-    id: VolumeId,
-    first: (Position, Timestamp),
-) -> (Vec<(u64, TimeRange)>, Vec<Position>, Vec<Timestamp>) {
-    let (mut seals, mut positions, mut ends) = (Vec::new(), vec![first.0], vec![first.1]);
-    for event in events {
-        match event {
-            Event::Committed {
-                volume,
-                position,
-                streams,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                positions.push(*position);
-                let camera = streams.iter().find(|(stream, _)| *stream == CAMERA);
-                let Some((_, range)) = camera else { continue };
-                let next = ends.last().unwrap().plus_us(40_000);
-                assert_eq!(range.start, next, "seamless");
-                ends.push(range.end);
-            }
-            Event::Sealed {
-                volume,
-                sequence,
-                block_times,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                seals.push((*sequence, *block_times));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    (seals, positions, ends)
 }
 
 /// A commit period of a minute: who reads ahead of the commits gets each frame as soon as it is

@@ -6,8 +6,10 @@
 //! greatest header that was ever written. A second failure in a row fails the volume.
 
 use super::core::Core;
+use super::event::Spans;
 use super::keeper::Note;
 use crate::base::geometry::Sequence;
+use crate::base::time::TimeRange;
 use crate::block::header::{MAX_BAD_RANGES, SlotRange};
 use crate::table::{RowState, TableRow};
 
@@ -45,9 +47,11 @@ impl Core {
     /// A write or flush failed; `slot` is the one that a failed write went to.
     pub(super) fn fail(&mut self, what: &str, slot: Option<u64>) {
         tracing::error!(volume = %self.located.volume, "{what}");
-        let sequence = self.headers_written;
+        let sequence = slot.map_or_else(|| self.block_in_work(), |slot| self.newest_in(slot));
+        let spans = self.not_durable();
         self.keeper.note(Note::Fault {
             sequence,
+            spans,
             message: what.to_owned(),
         });
         self.failures_in_a_row += 1;
@@ -55,10 +59,40 @@ impl Core {
         // The header of a segment is the only record of what is void before it, so a failure
         // there cannot be told apart from a device that takes nothing any more.
         if self.phase == Phase::Opening || self.failures_in_a_row > 1 || !retired {
-            return self.give_up_volume(what);
+            return self.give_up_at(sequence, what);
         }
         self.phase = Phase::Draining;
         self.void_from.get_or_insert(self.durable.next());
+    }
+
+    /// The block that runs are written to, or else the newest one that a header was written for.
+    fn block_in_work(&self) -> Sequence {
+        let open = self.block.as_ref().map(|block| block.id.sequence);
+        let packed = self.unflushed.back().map(|run| run.header.id.sequence);
+        open.or(packed).unwrap_or(self.headers_written)
+    }
+
+    /// The newest block that was written to `slot`.
+    fn newest_in(&self, slot: u64) -> Sequence {
+        let geometry = self.geometry();
+        let newest = geometry.slot_of(self.headers_written);
+        let before = (newest + geometry.slot_count() - slot) % geometry.slot_count();
+        self.headers_written.saturating_sub(before)
+    }
+
+    /// The times of all frames that are not on stable storage.
+    fn not_durable(&self) -> Spans {
+        let mut spans = Spans::default();
+        for run in &self.unflushed {
+            spans.add_run(&run.header);
+        }
+        for stream in &self.stage.streams {
+            let frames = stream.pending.iter().filter(|frame| !frame.record);
+            for frame in frames {
+                spans.add(stream.id, TimeRange::new(frame.time, frame.time));
+            }
+        }
+        spans
     }
 
     /// Never writes to `slot` again; says whether the list of bad slots had room.
@@ -140,12 +174,19 @@ impl Core {
 
     /// The volume takes no more data. What was committed stays readable.
     pub(super) fn give_up_volume(&mut self, why: &str) {
+        self.give_up_at(self.block_in_work(), why);
+    }
+
+    fn give_up_at(&mut self, sequence: Sequence, why: &str) {
         if self.phase == Phase::Failed {
             return;
         }
         tracing::error!(volume = %self.located.volume, "the volume has failed: {why}");
         self.phase = Phase::Failed;
+        let spans = self.not_durable();
         self.keeper.note(Note::Failed {
+            sequence,
+            spans,
             message: why.to_owned(),
         });
         self.producers

@@ -29,7 +29,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 pub use self::control::{ControlClient, ControlStatus};
-pub use self::event::Event;
+pub use self::event::{Event, StreamSpan};
 pub use self::manual::{CommittedChunk, ManualWriter};
 pub use self::options::{EventSink, RequestSink, WriterOptions};
 pub use self::producer::Producer;
