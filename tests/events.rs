@@ -29,7 +29,7 @@ use camring::volume::create::write_first_headers;
 use camring::volume::locate::Located;
 use camring::volume::medium::SimMedium;
 use camring::writer::{Event, ManualWriter, Producer, StreamSpan, Writer, WriterOptions};
-use recording::{START_US, frame, time_of, volume};
+use recording::{START_US, frame, numbers_of, time_of, volume};
 
 const CAMERA: StreamId = StreamId(7);
 const OTHER: StreamId = StreamId(8);
@@ -303,4 +303,34 @@ fn the_end_of_a_volume_is_told_with_what_is_lost() {
     };
     assert_eq!((volume.0, *sequence), ([7; 16], 3), "block 2 has a header");
     assert_eq!((streams.clone(), *times), in_doubt());
+}
+
+/// A listener that panicked took the thread with it that keeps streams and timeline: commits went
+/// on, and what they brought was seen by nobody until the next start.
+#[test]
+fn a_listener_that_panics_is_told_nothing_more_and_stops_nothing() {
+    let dir = volume(16, 512 << 10);
+    let (tell, told) = mpsc::channel();
+    let options = WriterOptions {
+        commit_us: NEVER_US,
+        on_event: Some(Box::new(move |_| {
+            tell.send(()).unwrap();
+            panic!("as told")
+        })),
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(dir.path(), options).unwrap();
+    let volume = writer.volume().clone();
+    let mut producer = writer.producer().unwrap();
+    add_streams(&mut producer);
+    for group in 0..20 {
+        push(&mut producer, 20 * group..20 * group + 20);
+        writer.commit().unwrap();
+    }
+    drop(producer);
+    writer.close().unwrap();
+    assert_eq!(told.iter().count(), 1);
+    assert_eq!(volume.stream_time_range(CAMERA), Some(span(0, 399)));
+    let stored = Volume::open(dir.path()).unwrap();
+    assert_eq!(numbers_of(&stored, OTHER.0), (0..200).collect::<Vec<_>>());
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -304,8 +305,16 @@ impl Keeper {
 
     /// Tells the listener, if there is one, what `event` makes of the volume.
     fn tell(&mut self, event: impl FnOnce(&Volume) -> Event) {
-        if let Some(on_event) = &mut self.on_event {
-            on_event(&event(&self.volume));
+        let Some(mut on_event) = self.on_event.take() else {
+            return;
+        };
+        let event = event(&self.volume);
+        // A panic there must not end this thread, which keeps streams and timeline.
+        if catch_unwind(AssertUnwindSafe(|| on_event(&event))).is_ok() {
+            self.on_event = Some(on_event);
+        } else {
+            tracing::error!("the listener for events has panicked and is told nothing more");
+            self.block_spans.clear();
         }
     }
 

@@ -8,7 +8,8 @@ use crate::base::time::{Clock, SystemClock};
 
 use super::event::Event;
 
-/// Told of every [`Event`], on the writer's helper thread. A slow one delays events, not recording.
+/// Told of every [`Event`], on the writer's helper thread. A slow one delays events, not recording;
+/// one that panics is told nothing more, and recording goes on.
 pub type EventSink = Box<dyn FnMut(&Event) + Send>;
 
 /// Answers what other processes ask of the recording through the control socket: the name of a
