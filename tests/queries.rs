@@ -270,6 +270,50 @@ fn a_list_of_blocks_is_read_in_its_order() {
     assert_eq!(read.missing_count(), 3);
 }
 
+/// The fields of a range are public, so its end may lie before its start: then it holds nothing.
+/// It used to give the block that holds both ends, and an item.
+#[test]
+fn a_range_that_ends_before_it_starts_holds_nothing() {
+    let dir = volume(16, 4 << 20);
+    let (writer, mut producer) = open(dir.path(), NEVER_US);
+    push(&mut producer, 0..300);
+    writer.commit().unwrap();
+    let volume = writer.volume();
+    for (start, end) in [(100, 99), (200, 50), (250, 0)] {
+        let inverted = TimeRange {
+            start: time_of(start),
+            end: time_of(end),
+        };
+        assert_eq!(volume.blocks_in(inverted), []);
+        assert_eq!(volume.timeline(CAMERA, inverted), []);
+        for until in [Until::Now, Until::Committed] {
+            for select in [Select::Time(inverted), Select::Shown(inverted)] {
+                let query = Query {
+                    streams: vec![CAMERA],
+                    select,
+                    until,
+                };
+                assert_eq!(read(volume, query), []);
+            }
+        }
+    }
+}
+
+/// A radius of `usize::MAX` means all blocks. It overflowed.
+#[test]
+fn any_number_of_neighbours_can_be_asked_for() {
+    let dir = volume(16, 256 << 10);
+    let (writer, mut producer) = open(dir.path(), 100_000);
+    push(&mut producer, 0..300);
+    writer.commit().unwrap();
+    let volume = writer.volume();
+    let rows: Vec<_> = volume.table().blocks().collect();
+    assert!(rows.len() > 4);
+    for radius in [rows.len(), usize::MAX - 1, usize::MAX] {
+        assert_eq!(volume.blocks_near(time_of(150), radius), rows);
+    }
+}
+
 /// Blocks around a time, and blocks in a range: as found by looking at every row.
 #[test]
 fn blocks_are_found_by_time() {

@@ -193,6 +193,9 @@ impl Job<'_> {
 
     /// A range of time; as it is to be shown, if `is_shown`.
     fn time(&mut self, range: TimeRange, until: Until, is_shown: bool) -> Result<Flow> {
+        if range.is_empty() {
+            return Ok(Ok(()));
+        }
         // The list first, then the table: a block that is sealed in between is in both.
         let live = self.blocks.volume.live();
         let live_from = live

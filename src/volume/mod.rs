@@ -360,6 +360,9 @@ impl Volume {
 
     /// When `stream` was recorded within `range`, and why not; in order of time.
     pub fn timeline(&self, stream: StreamId, range: TimeRange) -> Vec<Stretch> {
+        if range.is_empty() {
+            return Vec::new();
+        }
         lock(&self.0.state).timeline.stretches(stream, range)
     }
 
