@@ -98,7 +98,9 @@ fn events_tell_what_was_committed_and_sealed() {
     drop(producer);
     let last = writer.close().unwrap();
     let mut watch = Watch::new(id, position);
-    told.iter().for_each(|event| watch.take(&event));
+    for event in told {
+        watch.take(&event);
+    }
     assert_eq!(watch.position, last);
     assert_eq!(watch.end, time_of(399));
     let volume = Volume::open(dir.path()).unwrap();

@@ -27,9 +27,10 @@ fn push(
             // What comes behind the first one cannot be decoded without it.
             let needs_others = e.to_string().contains("were shed");
             assert!(!(needs_others && number.is_multiple_of(KEY_EVERY)), "{e}");
-            let words = match needs_others {
-                true => ["next key frame", "an earlier error"],
-                false => ["quota", "raise the quotas"],
+            let words = if needs_others {
+                ["next key frame", "an earlier error"]
+            } else {
+                ["quota", "raise the quotas"]
             };
             assert_error(&e, ErrorKind::Full, &words);
             assert_error(&e, ErrorKind::Full, &[&*format!("stream {stream}:")]);
