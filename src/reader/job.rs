@@ -362,7 +362,7 @@ impl Job<'_> {
         let mut reads = Reads::new(&spans);
         while let Some((span, bytes)) = self.blocks.next_read(&index.id, &mut reads)? {
             self.outlet.after_read(row);
-            // After the read: the row tells whether the writer was here meanwhile.
+            // R2, after the read: the row tells whether the writer was here meanwhile.
             let now = volume.table().block(row.sequence);
             let is_current = now.is_some_and(|now| now.nonce == row.nonce);
             for wanted in wanted.get(span.chunks.clone()).unwrap_or_default() {
@@ -378,7 +378,7 @@ impl Job<'_> {
         Ok(self.send())
     }
 
-    /// Delivers a chunk whose bytes were read, or what its loss means.
+    /// Delivers a chunk whose bytes were read and are believed (R1), or what its loss means.
     fn chunk(
         &mut self,
         row: &TableRow,

@@ -57,7 +57,7 @@ use crate::table::{BlockTable, TableRow, TableWriter};
 /// Opened beside a recorder in another process it is a snapshot of what was durable then: open it
 /// again to see more. Got from a recorder in this process it follows the recording.
 #[derive(Clone)]
-#[doc(alias = "ValkkaFS")]
+#[doc(alias("ValkkaFS", "ValkkaSingleFS", "ValkkaMultiFS"))]
 pub struct Volume(Arc<Shared>);
 
 struct Shared {

@@ -1,9 +1,10 @@
 //! What the writer does when a write or a flush fails.
 //!
 //! Everything since the last good flush is suspect then. It is never written again in place and
-//! never believed: the slot of a failed write is retired, the suspect runs become a void range,
-//! and their frames, which stay in memory until they are durable, go to a new block behind the
-//! greatest header that was ever written. A second failure in a row fails the volume.
+//! never believed: the slot of a failed write is retired (F1), the suspect runs become a void range
+//! (F5), and their frames, which stay in memory until they are durable, go to a new block behind the
+//! greatest header that was ever written (F4). A second failure in a row fails the volume (F6). The
+//! numbers are those of `docs/DURABILITY.md`.
 
 use super::core::Core;
 use super::event::Spans;
@@ -56,11 +57,12 @@ impl Core {
         });
         self.failures_in_a_row += 1;
         let retired = slot.is_none_or(|slot| self.retire(slot));
-        // The header of a segment is the only record of what is void before it, so a failure
+        // F6: the header of a segment is the only record of what is void before it, so a failure
         // there cannot be told apart from a device that takes nothing any more.
         if self.phase == Phase::Opening || self.failures_in_a_row > 1 || !retired {
             return self.give_up_at(sequence, what);
         }
+        // F2: what the flush was for is written elsewhere, and flushed there.
         self.phase = Phase::Draining;
         self.void_from.get_or_insert(self.durable.next());
     }
@@ -95,7 +97,7 @@ impl Core {
         spans
     }
 
-    /// Never writes to `slot` again; says whether the list of bad slots had room.
+    /// Never writes to `slot` again (F1); says whether the list of bad slots had room.
     pub(super) fn retire(&mut self, slot: u64) -> bool {
         if self.bad.iter().any(|range| range.contains(slot)) {
             return true;
@@ -119,7 +121,7 @@ impl Core {
         self.bad.len() <= MAX_BAD_RANGES
     }
 
-    /// Nothing is in flight any more: takes back what was not durable, and begins a new segment
+    /// Nothing is in flight any more (F3): takes back what was not durable, and begins a new segment
     /// with it.
     fn begin_anew(&mut self) {
         while self.device.reap().is_some() {}
