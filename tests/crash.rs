@@ -74,9 +74,12 @@ fn fresh_image() -> Image {
     disk.crash(0)
 }
 
+/// The commit period.
+const COMMIT_US: u64 = 100_000;
+
 fn options(clock: &ManualClock) -> WriterOptions {
     WriterOptions {
-        commit_us: 100_000,
+        commit_us: COMMIT_US,
         clock: Arc::new(clock.clone()),
         control: false,
         ..WriterOptions::default()
@@ -376,4 +379,103 @@ fn nothing_durable_is_lost_when_writes_and_flushes_fail_too() {
     trials().for_each(|seed| trial(seed, true, &mut counts));
     println!("{counts:?}");
     assert!(counts.wraps > 0 && counts.faults > 0, "{counts:?}");
+}
+
+/// One frame after another of one stream, on a disk that does nothing until it is waited for.
+struct Timed {
+    disk: SimDisk,
+    clock: ManualClock,
+    writer: ManualWriter,
+    producer: Producer,
+    durable_count: u64,
+}
+
+impl Timed {
+    fn begin(seed: u64) -> Self {
+        let options = SimOptions {
+            seed,
+            ..SimOptions::default()
+        };
+        let disk = SimDisk::new(fresh_image(), options);
+        let clock = ManualClock::new(Now {
+            boot_us: 1_000_000,
+            utc_us: START_US,
+        });
+        let medium = Arc::new(SimMedium::new(disk.clone()));
+        let mut writer = ManualWriter::open_on(medium, None, self::options(&clock)).unwrap();
+        let mut producer = writer.producer();
+        let setup = camera::setup("timed");
+        producer.add_stream(StreamId(0), setup).unwrap();
+        Self {
+            disk,
+            clock,
+            writer,
+            producer,
+            durable_count: 0,
+        }
+    }
+
+    fn push(&mut self, number: u64) {
+        let frame = camera::frame(0, number, START_US, 5, 3000);
+        self.producer.push(StreamId(0), frame).unwrap();
+    }
+
+    fn turn(&mut self) {
+        self.writer.turn();
+        let committed = self.writer.take_committed().into_iter();
+        self.durable_count += committed.map(|chunk| chunk.frame_count).sum::<u64>();
+    }
+
+    /// Lets the disk end one request after another until so many frames are durable.
+    fn wait_for(&mut self, durable_count: u64) {
+        for _ in 0..1000 {
+            if self.durable_count == durable_count {
+                return;
+            }
+            self.writer.wait().unwrap();
+            self.turn();
+        }
+        panic!("{} frames are durable", self.durable_count);
+    }
+}
+
+/// Promise P1, on the simulated clock and in requests of the disk: a frame that is pushed just after
+/// a tick, with the commit of that tick under way, is on stable storage after the period, what is
+/// under way, its own write and its own flush. Nobody asks for a commit.
+#[test]
+fn what_was_pushed_is_durable_a_period_a_write_and_two_flushes_later() {
+    for seed in 0..60 {
+        let mut timed = Timed::begin(seed);
+        timed.push(0);
+        timed.clock.advance_us(COMMIT_US);
+        timed.turn();
+        timed.wait_for(1);
+        timed.push(1);
+        timed.clock.advance_us(COMMIT_US);
+        timed.turn();
+        // Its write is under way, or its flush, or nothing any more.
+        for _ in 0..seed % 3 {
+            timed.writer.wait().unwrap();
+            timed.turn();
+        }
+        timed.push(2);
+        timed.clock.advance_us(COMMIT_US - 1);
+        timed.turn();
+        assert!(timed.durable_count < 3, "seed {seed}");
+        timed.clock.advance_us(1);
+        timed.turn();
+        let before = timed.disk.counters();
+        timed.wait_for(3);
+        let after = timed.disk.counters();
+        let flush_count = after.flush_count - before.flush_count;
+        let write_count = after.write_count - before.write_count;
+        assert!(
+            flush_count <= 2 && write_count <= 2,
+            "seed {seed}: {after:?}"
+        );
+        let context = format!("seed {seed}");
+        let served = served(&timed.disk.crash(seed), &context);
+        let numbers: Vec<_> = served[&0].iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [0, 1, 2], "{context}");
+    }
 }

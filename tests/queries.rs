@@ -1,5 +1,5 @@
-//! What can be asked of a volume, stored or being recorded: ranges of time, blocks, events, live
-//! reading, and what commits promise.
+//! What can be asked of a volume, stored or being recorded: ranges of time, blocks, live reading,
+//! and what commits promise.
 //!
 //! The expected answers come from the numbers that were pushed, and from looking at every row.
 #![cfg(not(camring_loom))]
@@ -20,7 +20,6 @@ mod recording;
 use std::path::Path;
 use std::sync::mpsc;
 
-use camring::base::geometry::{Position, VolumeId};
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{GapCause, Item, StreamId};
 use camring::reader::{Frames, Query, Reader, Select, Until};
@@ -271,6 +270,50 @@ fn a_list_of_blocks_is_read_in_its_order() {
     assert_eq!(read.missing_count(), 3);
 }
 
+/// The fields of a range are public, so its end may lie before its start: then it holds nothing.
+/// It used to give the block that holds both ends, and an item.
+#[test]
+fn a_range_that_ends_before_it_starts_holds_nothing() {
+    let dir = volume(16, 4 << 20);
+    let (writer, mut producer) = open(dir.path(), NEVER_US);
+    push(&mut producer, 0..300);
+    writer.commit().unwrap();
+    let volume = writer.volume();
+    for (start, end) in [(100, 99), (200, 50), (250, 0)] {
+        let inverted = TimeRange {
+            start: time_of(start),
+            end: time_of(end),
+        };
+        assert_eq!(volume.blocks_in(inverted), []);
+        assert_eq!(volume.timeline(CAMERA, inverted), []);
+        for until in [Until::Now, Until::Committed] {
+            for select in [Select::Time(inverted), Select::Shown(inverted)] {
+                let query = Query {
+                    streams: vec![CAMERA],
+                    select,
+                    until,
+                };
+                assert_eq!(read(volume, query), []);
+            }
+        }
+    }
+}
+
+/// A radius of `usize::MAX` means all blocks. It overflowed.
+#[test]
+fn any_number_of_neighbours_can_be_asked_for() {
+    let dir = volume(16, 256 << 10);
+    let (writer, mut producer) = open(dir.path(), 100_000);
+    push(&mut producer, 0..300);
+    writer.commit().unwrap();
+    let volume = writer.volume();
+    let rows: Vec<_> = volume.table().blocks().collect();
+    assert!(rows.len() > 4);
+    for radius in [rows.len(), usize::MAX - 1, usize::MAX] {
+        assert_eq!(volume.blocks_near(time_of(150), radius), rows);
+    }
+}
+
 /// Blocks around a time, and blocks in a range: as found by looking at every row.
 #[test]
 fn blocks_are_found_by_time() {
@@ -304,99 +347,6 @@ fn blocks_are_found_by_time() {
         volume.blocks_near(Timestamp::MAX, 0),
         rows[rows.len() - 1..]
     );
-}
-
-/// What a listener is told: commits with the ranges of what they committed, seals with the range of
-/// the block, in order, up to the very end.
-#[test]
-fn events_tell_what_was_committed_and_sealed() {
-    let dir = volume(16, 512 << 10);
-    let (tell, told) = mpsc::channel();
-    let on_event = Box::new(move |event: &Event| tell.send(event.clone()).unwrap());
-    let options = WriterOptions {
-        commit_us: NEVER_US,
-        on_event: Some(on_event),
-        ..WriterOptions::default()
-    };
-    let writer = Writer::open(dir.path(), options).unwrap();
-    let id = writer.volume().id();
-    let mut producer = writer.producer().unwrap();
-    for stream in [CAMERA, OTHER] {
-        producer
-            .add_stream(stream, camera::setup("watched"))
-            .unwrap();
-    }
-    push(&mut producer, 0..51);
-    let position = writer.commit().unwrap();
-    let committed = |streams| Event::Committed {
-        volume: id,
-        position,
-        streams,
-        times: Some(TimeRange::new(time_of(0), time_of(50))),
-    };
-    let camera = (CAMERA, TimeRange::new(time_of(0), time_of(50)));
-    let other = (OTHER, TimeRange::new(time_of(0), time_of(25)));
-    assert_eq!(told.recv().unwrap(), committed(vec![camera, other]));
-
-    push(&mut producer, 51..400);
-    drop(producer);
-    let last = writer.close().unwrap();
-    let events: Vec<_> = told.iter().collect();
-    let (seals, positions, ends) = in_order(&events, id, (position, time_of(50)));
-    assert_eq!(
-        (positions.last(), ends.last()),
-        (Some(&last), Some(&time_of(399)))
-    );
-    assert!(positions.is_sorted());
-    let volume = Volume::open(dir.path()).unwrap();
-    let rows: Vec<_> = volume
-        .table()
-        .blocks()
-        .map(|row| (row.sequence, row.times))
-        .collect();
-    assert_eq!(
-        seals, rows,
-        "each block is sealed once, and as it is stored"
-    );
-}
-
-/// The sealed blocks, the positions and the ends of the camera's ranges in `events`, behind what was
-/// told `first`; each range goes on where the one before ended.
-fn in_order(
-    events: &[Event],
-    id: VolumeId,
-    first: (Position, Timestamp),
-) -> (Vec<(u64, TimeRange)>, Vec<Position>, Vec<Timestamp>) {
-    let (mut seals, mut positions, mut ends) = (Vec::new(), vec![first.0], vec![first.1]);
-    for event in events {
-        match event {
-            Event::Committed {
-                volume,
-                position,
-                streams,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                positions.push(*position);
-                let camera = streams.iter().find(|(stream, _)| *stream == CAMERA);
-                let Some((_, range)) = camera else { continue };
-                let next = ends.last().unwrap().plus_us(40_000);
-                assert_eq!(range.start, next, "seamless");
-                ends.push(range.end);
-            }
-            Event::Sealed {
-                volume,
-                sequence,
-                block_times,
-                ..
-            } => {
-                assert_eq!(*volume, id);
-                seals.push((*sequence, *block_times));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    (seals, positions, ends)
 }
 
 /// A commit period of a minute: who reads ahead of the commits gets each frame as soon as it is
@@ -556,4 +506,70 @@ fn frames_before_the_first_key_frame_are_told_as_such() {
     assert_eq!(gap.end, Some(time_of(KEY_EVERY)));
     let all = frames_in(&read(&volume, Query::blocks([1])));
     assert_eq!(all.len(), 50, "by block nothing is left out");
+}
+
+/// The data file is cut under an open volume, as a careless copy or a broken file system does: the
+/// blocks in the middle of the window are gone. A read used to end there without a word.
+#[test]
+fn blocks_that_are_cut_off_are_told_as_damage_and_the_read_goes_on() {
+    let dir = volume(16, 256 << 10);
+    let (writer, mut producer) = open(dir.path(), NEVER_US);
+    for group in 0..27 {
+        // With a commit in between, each block holds both cameras.
+        push(&mut producer, 20 * group..20 * group + 20);
+        writer.commit().unwrap();
+    }
+    drop(producer);
+    writer.close().unwrap();
+    let volume = Volume::open(dir.path()).unwrap();
+    let (kept, cut): (Vec<_>, Vec<_>) = volume
+        .table()
+        .blocks()
+        .partition(|row| volume.geometry().slot_of(row.sequence) < 8);
+    let (first, last) = (cut[0].sequence, cut[cut.len() - 1].sequence);
+    let sequences = sequences(&kept);
+    assert!(sequences.iter().any(|kept| *kept < first));
+    assert!(sequences.iter().any(|kept| *kept > last));
+    let data = dir.path().join("data");
+    let data = std::fs::File::options().write(true).open(data).unwrap();
+    data.set_len(8 * (256 << 10)).unwrap();
+
+    let mut reader = Reader::open(&volume).unwrap();
+    let mut in_range = |range| {
+        let mut frames = reader.read(Query::time([CAMERA], range)).unwrap();
+        let items: Vec<_> = frames.by_ref().collect();
+        frames.finish().unwrap();
+        items
+    };
+    let items = in_range(TimeRange::ALL);
+    assert!(items.iter().all(|item| sequences.contains(&item.sequence)));
+    let found = frames_in(&items);
+    assert_eq!(number_of(CAMERA, found.last().unwrap()), 539);
+    let gaps = gaps_in(&items).into_iter();
+    let damaged: Vec<_> = gaps.filter(|gap| gap.cause == GapCause::Damaged).collect();
+    let [gap] = damaged[..] else {
+        panic!("{damaged:?}")
+    };
+    let before = found.iter().take_while(|frame| frame.time <= gap.start);
+    let resumed = found.iter().find(|frame| frame.time > gap.start).unwrap();
+    assert_eq!(before.last().unwrap().time, gap.start);
+    assert_eq!(Some(resumed.time), gap.end);
+
+    // All of the range is gone.
+    let middle = gap.start.plus_us(4_000_000);
+    for range in [
+        TimeRange::new(middle, middle),
+        TimeRange::new(middle, middle.plus_us(1_000_000)),
+    ] {
+        let items = in_range(range);
+        assert!(frames_in(&items).is_empty());
+        let causes: Vec<_> = gaps_in(&items).iter().map(|gap| gap.cause).collect();
+        assert_eq!(causes, [GapCause::Damaged]);
+    }
+
+    // Nothing is left at all.
+    data.set_len(0).unwrap();
+    let items = in_range(TimeRange::ALL);
+    let causes: Vec<_> = gaps_in(&items).iter().map(|gap| gap.cause).collect();
+    assert_eq!(causes, [GapCause::Damaged]);
 }

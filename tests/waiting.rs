@@ -25,12 +25,13 @@ use camring::reader::{Query, Reader, Until};
 use camring::volume::create::write_first_headers;
 use camring::volume::locate::Located;
 use camring::volume::medium::SimMedium;
-use camring::writer::{Producer, Writer, WriterOptions};
+use camring::writer::{ManualWriter, Producer, Writer, WriterOptions};
 
 const STREAM: StreamId = StreamId(7);
 const START_US: i64 = 1_700_000_000_000_000;
 
-fn recording(options: WriterOptions) -> (Writer, Producer) {
+/// An empty volume on a simulated disk.
+fn medium() -> Arc<SimMedium> {
     let geometry = Geometry::new(1 << 20, 16, 4096).unwrap();
     let sim = SimOptions {
         sleeps: true,
@@ -42,8 +43,11 @@ fn recording(options: WriterOptions) -> (Writer, Producer) {
         geometry,
     };
     write_first_headers(&mut disk.open(), &located).unwrap();
-    let medium = Arc::new(SimMedium::new(disk));
-    let writer = Writer::open_on(medium, None, options).unwrap();
+    Arc::new(SimMedium::new(disk))
+}
+
+fn recording(options: WriterOptions) -> (Writer, Producer) {
+    let writer = Writer::open_on(medium(), None, options).unwrap();
     let mut producer = writer.producer().unwrap();
     producer.add_stream(STREAM, camera::setup("gate")).unwrap();
     producer.set_waiting(true);
@@ -93,6 +97,45 @@ fn a_producer_that_waits_for_its_quota_is_woken_by_the_flush() {
     assert_eq!(producer.shed_count(), 0);
     writer.commit().unwrap();
     assert_eq!(frame_count(&writer), 200);
+}
+
+/// A `ring_count` of `usize::MAX` panicked when the first producer was made, and a quota of 0 shed
+/// every frame of every camera.
+#[test]
+fn options_out_of_their_range_are_refused_when_the_volume_is_opened() {
+    type Spoil = fn(&mut WriterOptions);
+    let spoilt: [(&str, Spoil); 8] = [
+        ("commit period", |o| o.commit_us = 0),
+        ("commit period", |o| o.commit_us = u64::MAX),
+        ("volume quota", |o| o.volume_quota_len = 0),
+        ("volume quota", |o| o.volume_quota_len = 1000),
+        ("stream quota", |o| o.stream_quota_len = 0),
+        ("ring", |o| o.ring_count = 0),
+        ("ring", |o| o.ring_count = (1 << 20) + 1),
+        ("ring", |o| o.ring_count = usize::MAX),
+    ];
+    for (word, spoil) in spoilt {
+        let mut options = WriterOptions::default();
+        spoil(&mut options);
+        let refused = Writer::open_on(medium(), None, options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+        assert!(refused.to_string().contains(word), "{refused}");
+        let mut options = WriterOptions::default();
+        spoil(&mut options);
+        let refused = ManualWriter::open_on(medium(), None, options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+    }
+    // The widest ones that are allowed.
+    let (writer, mut producer) = recording(WriterOptions {
+        commit_us: 60_000_000,
+        volume_quota_len: u64::MAX,
+        stream_quota_len: u64::MAX,
+        ring_count: 1 << 20,
+        ..WriterOptions::default()
+    });
+    push(&mut producer, 0, 100).unwrap();
+    writer.commit().unwrap();
+    assert_eq!(frame_count(&writer), 1);
 }
 
 /// It would wait for ever: even an empty queue has no room for it.

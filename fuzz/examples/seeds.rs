@@ -6,14 +6,17 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use camring::base::geometry::Position;
+use camring::base::geometry::{Geometry, Position};
 use camring::base::time::{TimeRange, Timestamp};
 use camring::block::chunk::{ChunkSummary, PendingFrame};
 use camring::block::header::{SlotRange, VoidRange};
+use camring::block::index::AbsentStream;
 use camring::block::pack::{RunPacker, RunPlace};
 use camring::block::record::{GapRecord, Record};
 use camring::block::trailer::BlockSpan;
-use camring::block::{BlockHeader, BlockTrailer, ChunkEntry, DecodeStart, IndexBuilder, PAGE_LEN};
+use camring::block::{
+    BlockHeader, BlockId, BlockTrailer, ChunkEntry, DecodeStart, IndexBuilder, PAGE_LEN,
+};
 use camring::frame::{Codec, Gap, GapCause, StreamId, StreamSetup, TrackSetup};
 use camring_fuzz::{BLOCK, RUN_OFFSET, geometry};
 
@@ -26,32 +29,22 @@ const MARK: Position = Position {
 const FIRST_RUN: u64 = 8;
 
 fn main() -> Result {
-    save("block_header", "empty", &header(0))?;
-    save("block_header", "full", &header(5))?;
-    let one = [("one", vec![frames(1, 3)])];
-    let two = [("two", vec![frames(1, 4), frames(2, 2)])];
-    for (name, streams) in one.into_iter().chain(two) {
-        let (run, index) = run_and_index(&streams);
+    for (name, header) in headers() {
+        let mut page = vec![0; PAGE_LEN];
+        header.encode(&mut page);
+        save("block_header", name, &page)?;
+    }
+    for (name, streams) in kinds_of_runs() {
+        let (run, index) = run_and_index(&streams, &[]);
         save("run_and_chunk", name, &run)?;
         save("index", name, &index)?;
     }
-    save("whole_image", "untouched", &[0])?;
-    // A torn header, a changed frame, a watermark with its checksum put right.
-    save(
-        "whole_image",
-        "header",
-        &edits(0, &[(0, 64), (65_536 * 5 + 88, 4)]),
-    )?;
-    save(
-        "whole_image",
-        "frame",
-        &edits(0, &[(65_536 * 7 + 9_000, 16)]),
-    )?;
-    save(
-        "whole_image",
-        "mark",
-        &edits(1, &[(65_536 * 9 + 144, 2), (65_536 * 9 + 4_096 + 80, 2)]),
-    )?;
+    for (name, streams, absent) in summaries() {
+        save("index", name, &run_and_index(&streams, &absent).1)?;
+    }
+    for (name, bytes) in images() {
+        save("whole_image", name, &bytes)?;
+    }
     Ok(())
 }
 
@@ -62,6 +55,51 @@ fn save(target: &str, name: &str, bytes: &[u8]) -> Result {
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join(name), bytes)?;
     Ok(())
+}
+
+/// Where block `slot` of the whole image begins.
+fn slot(slot: u32) -> u32 {
+    65_536 * slot
+}
+
+/// Edits of the whole image: headers, runs, chunks, frames, index and trailer, as they are and with
+/// their checksums put right.
+fn images() -> Vec<(&'static str, Vec<u8>)> {
+    let first_headers = [0, 1, 2, 3].map(|n| (slot(n), 8));
+    let trailer = slot(8) - 4096;
+    let many: Vec<_> = (0..16).map(|n| (slot(n) + 3000 * n, 3)).collect();
+    vec![
+        ("untouched", vec![0]),
+        ("header", edits(0, &[(0, 64), (slot(5) + 88, 4)])),
+        ("frame", edits(0, &[(slot(7) + 9_000, 16)])),
+        // A watermark with its checksum put right, in a header and in a run.
+        (
+            "mark",
+            edits(1, &[(slot(9) + 144, 2), (slot(9) + 4_096 + 80, 2)]),
+        ),
+        ("first_headers", edits(0, &first_headers)),
+        ("sequence", edits(1, &[(slot(6) + 80, 1)])),
+        ("nonce", edits(1, &[(slot(6) + 64, 16)])),
+        (
+            "ranges",
+            edits(1, &[(slot(4) + 200, 40), (slot(4) + 1_200, 40)]),
+        ),
+        ("run_header", edits(0, &[(slot(3) + 4_096 + 20, 4)])),
+        (
+            "run_lengths",
+            edits(1, &[(slot(3) + 4_096 + 12, 2), (slot(3) + 4_096 + 72, 2)]),
+        ),
+        ("directory", edits(1, &[(slot(10) + 4_096 + 128, 60)])),
+        ("chunk", edits(0, &[(slot(10) + 4_096 + 600, 80)])),
+        ("trailer", edits(0, &[(trailer + 84, 8)])),
+        (
+            "trailer_lengths",
+            edits(1, &[(trailer + 84, 2), (trailer + 88, 2)]),
+        ),
+        ("index", edits(0, &[(trailer - 4_096, 200)])),
+        ("end_of_device", edits(0, &[(slot(16) - 16, 16)])),
+        ("everywhere", edits(1, &many)),
+    ]
 }
 
 /// Edits of a whole image: at each offset so many bytes of 0xa5.
@@ -75,19 +113,143 @@ fn edits(flags: u8, places: &[(u32, u8)]) -> Vec<u8> {
     bytes
 }
 
-/// A header page with `count` ranges of each kind.
-fn header(count: u32) -> Vec<u8> {
+/// Headers of young and old volumes, small and large ones, with few ranges and with as many as fit.
+fn headers() -> Vec<(&'static str, BlockHeader)> {
+    let of = |geometry, sequence, mark| BlockHeader {
+        id: BlockId { sequence, ..BLOCK },
+        geometry,
+        mark,
+        ..header(0)
+    };
+    let measures = |block_len, slot_count, unit_len| {
+        Geometry::new(block_len, slot_count, unit_len).expect("legal measures")
+    };
+    let (small, large) = (
+        measures(65_536, 16, 4096),
+        measures(64 << 20, 1 << 20, 65_536),
+    );
+    let wide = SlotRange { first: 8, count: 8 };
+    let slots = |count: u32, first: u32| -> Vec<SlotRange> {
+        let range = |n: u32| SlotRange {
+            first: first + 4 * n,
+            count: 1,
+        };
+        (0..count).map(range).collect()
+    };
+    let voids = |count: u64| -> Vec<VoidRange> {
+        let range = |n: u64| VoidRange {
+            from: Position {
+                sequence: 900 + n,
+                run: n,
+            },
+            to: 901 + n,
+        };
+        (0..count).map(range).collect()
+    };
+    let far = BlockHeader {
+        id: BlockId {
+            slot: 999,
+            sequence: 1_000,
+            ..BLOCK
+        },
+        ..of(large, 1_000, Position::end_of(999))
+    };
+    vec![
+        ("empty", header(0)),
+        ("full", header(4)),
+        (
+            "created",
+            BlockHeader {
+                life: 0,
+                ..of(small, 0, Position::end_of(0))
+            },
+        ),
+        ("small", of(small, 5, MARK)),
+        ("large", of(large, 5, MARK)),
+        (
+            "many_turns",
+            of(
+                small,
+                5 + (16 << 40),
+                Position {
+                    sequence: 4 + (16 << 40),
+                    run: 1 << 40,
+                },
+            ),
+        ),
+        ("whole_mark", of(geometry(), 5, Position::end_of(4))),
+        (
+            "wide_range",
+            BlockHeader {
+                bad: vec![wide],
+                ..header(0)
+            },
+        ),
+        (
+            "pins",
+            BlockHeader {
+                pins: slots(3, 1),
+                ..header(0)
+            },
+        ),
+        (
+            "voids",
+            BlockHeader {
+                voids: voids(96),
+                ..far.clone()
+            },
+        ),
+        (
+            "all_ranges",
+            BlockHeader {
+                bad: slots(64, 0),
+                pins: slots(96, 2),
+                voids: voids(96),
+                ..far.clone()
+            },
+        ),
+        (
+            "odd_clocks",
+            BlockHeader {
+                written_utc_us: i64::MIN,
+                written_boot_us: i64::MAX,
+                ..header(1)
+            },
+        ),
+        (
+            "features",
+            BlockHeader {
+                compat: 1 << 40,
+                read_only_compat: 3,
+                ..header(0)
+            },
+        ),
+        (
+            "lives",
+            BlockHeader {
+                life: 1 << 50,
+                ..far
+            },
+        ),
+    ]
+}
+
+/// A header with `count` ranges of each kind.
+fn header(count: u32) -> BlockHeader {
     let slots = |first: u32| {
         (0..count).map(move |i| SlotRange {
             first: first + 2 * i,
             count: 1,
         })
     };
-    let void = |i: u32| VoidRange {
-        from: MARK,
-        to: 5 + u64::from(i),
+    let void = |i: u64| VoidRange {
+        from: Position {
+            sequence: 1 + i,
+            run: 7,
+        },
+        to: 2 + i,
     };
-    let header = BlockHeader {
+    BlockHeader {
         id: BLOCK,
         geometry: geometry(),
         compat: 0,
@@ -99,43 +261,163 @@ fn header(count: u32) -> Vec<u8> {
         mark: MARK,
         bad: slots(0).collect(),
         pins: slots(1).collect(),
-        voids: (0..count).map(void).collect(),
-    };
-    let mut page = vec![0; PAGE_LEN];
-    header.encode(&mut page);
-    page
+        voids: (0..count.into()).map(void).collect(),
+    }
 }
 
-/// A setup, some frames and a gap, of stream `id`.
-fn frames(id: u64, count: u64) -> (StreamId, Vec<PendingFrame>) {
-    let setup = StreamSetup {
-        name: "door".into(),
-        tracks: vec![track()],
+/// What streams of a run may look like.
+fn kinds_of_runs() -> Vec<(&'static str, Vec<Packed>)> {
+    let (setup, all_codecs) = (
+        setup(vec![track(Codec::H264)]),
+        setup(Codec::ALL.map(track).into()),
+    );
+    let video = |count| (0..count).map(frame).collect::<Vec<_>>();
+    let with = |change: fn(&mut PendingFrame)| {
+        let mut frames = video(6);
+        frames.iter_mut().for_each(change);
+        frames
     };
+    let gaps = GapCause::STORED
+        .iter()
+        .zip(0..)
+        .map(|(cause, n)| gap(*cause, n));
+    let both = [
+        vec![setup.clone()],
+        video(3),
+        vec![gap(GapCause::Restart, 3)],
+    ]
+    .concat();
+    let many = (1..=40).map(|id| (StreamId(id), vec![setup.clone(), frame(0)]));
+    let unknown = vec![
+        record(0, Bytes::from_static(&[9, 1, 2, 3])),
+        record(0, Bytes::new()),
+    ];
+    let one = |frames: Vec<PendingFrame>| vec![(StreamId(1), frames)];
+    vec![
+        ("one", one(frames(3))),
+        (
+            "two",
+            vec![(StreamId(1), frames(4)), (StreamId(u64::MAX), frames(2))],
+        ),
+        ("empty", Vec::new()),
+        ("no_setup", one(video(5))),
+        ("records", one(vec![setup.clone(), gap(GapCause::Idle, 0)])),
+        ("gaps", one([vec![setup.clone()], gaps.collect()].concat())),
+        (
+            "tracks",
+            one([vec![all_codecs], with(|f| f.track = (f.ordinal % 7) as u8)].concat()),
+        ),
+        ("leading", one(with(|f| f.leading = f.ordinal > 2))),
+        ("all_keys", one(with(|f| f.key = true))),
+        // What does not fit into a difference of 32 bits takes an escape.
+        (
+            "escaped_times",
+            one(with(|f| {
+                f.time = Timestamp(f.time.0 << (f.ordinal % 2 * 10))
+            })),
+        ),
+        (
+            "escaped_clocks",
+            one(with(|f| f.clock = i64::MAX >> (7 * f.ordinal))),
+        ),
+        (
+            "escaped_ordinals",
+            one(with(|f| f.ordinal = 1 << (9 * f.ordinal))),
+        ),
+        (
+            "odd_times",
+            one(with(|f| {
+                f.time = [Timestamp::MAX, Timestamp::MIN][(f.ordinal % 2) as usize]
+            })),
+        ),
+        ("backwards", one(video(6).into_iter().rev().collect())),
+        (
+            "changed",
+            one([both, vec![setup.clone()], video(2)].concat()),
+        ),
+        ("unknown_records", one([unknown, video(1)].concat())),
+        (
+            "long_frame",
+            one(vec![PendingFrame {
+                payload: vec![7; 5_000].into(),
+                ..frame(0)
+            }]),
+        ),
+        ("many", many.collect()),
+    ]
+}
+
+/// Indices that list streams that their block does not hold.
+fn summaries() -> Vec<(&'static str, Vec<Packed>, Vec<AbsentStream>)> {
+    let setup = Record::Setup(stream_setup(vec![track(Codec::H265)])).encode();
+    let lasting = gap(GapCause::NoSignal, 0).payload;
+    let absent = |stream: u64, records: Vec<Bytes>| AbsentStream {
+        stream: StreamId(stream),
+        previous: stream % 5,
+        last_time: Timestamp(1_700_000_000_000_000),
+        records,
+    };
+    let silent = |stream| absent(stream, vec![setup.clone()]);
+    let (first, last) = (
+        absent(0, Vec::new()),
+        absent(u64::MAX, vec![setup.clone(), lasting]),
+    );
+    let present = vec![(StreamId(1), frames(3))];
+    vec![
+        ("summary", present.clone(), vec![silent(2), last.clone()]),
+        ("summary_alone", Vec::new(), vec![first, silent(2), last]),
+        ("summary_of_many", present, (2..60).map(silent).collect()),
+    ]
+}
+
+/// A stream of a run, and what is packed of it.
+type Packed = (StreamId, Vec<PendingFrame>);
+
+/// A setup, some frames and a gap.
+fn frames(count: u64) -> Vec<PendingFrame> {
+    let mut frames = vec![setup(vec![track(Codec::H264)])];
+    frames.extend((0..count).map(frame));
+    frames.push(gap(GapCause::PacketLoss, count));
+    frames
+}
+
+fn setup(tracks: Vec<TrackSetup>) -> PendingFrame {
+    record(0, Record::Setup(stream_setup(tracks)).encode())
+}
+
+fn stream_setup(tracks: Vec<TrackSetup>) -> StreamSetup {
+    StreamSetup {
+        name: "door".into(),
+        tracks,
+    }
+}
+
+fn gap(cause: GapCause, ordinal: u64) -> PendingFrame {
+    let is_closed = !ordinal.is_multiple_of(2);
     let gap = Gap {
-        cause: GapCause::PacketLoss,
+        cause,
         start: Timestamp(1),
-        end: None,
-        lost_count: Some(2),
+        end: is_closed.then_some(Timestamp(7)),
+        lost_count: is_closed.then_some(2),
     };
     let gap = GapRecord {
         gap,
-        first_ordinal: count,
-        end_ordinal: count + 2,
+        first_ordinal: ordinal,
+        end_ordinal: ordinal + 2,
     };
-    let mut frames = vec![pending(0, true, Record::Setup(setup).encode())];
-    for ordinal in 0..count {
-        frames.push(pending(
-            ordinal,
-            false,
-            Bytes::from_static(b"\0\0\0\x02\x65\x88"),
-        ));
-    }
-    frames.push(pending(count, true, Record::Gap(gap).encode()));
-    (StreamId(id), frames)
+    record(ordinal, Record::Gap(gap).encode())
 }
 
-fn pending(ordinal: u64, record: bool, payload: Bytes) -> PendingFrame {
+fn record(ordinal: u64, payload: Bytes) -> PendingFrame {
+    PendingFrame {
+        record: true,
+        key: false,
+        payload,
+        ..frame(ordinal)
+    }
+}
+
+fn frame(ordinal: u64) -> PendingFrame {
     let step = 40_000 * ordinal as i64;
     PendingFrame {
         ordinal,
@@ -143,15 +425,16 @@ fn pending(ordinal: u64, record: bool, payload: Bytes) -> PendingFrame {
         time: Timestamp(1_700_000_000_000_000 + step),
         clock: step,
         track: 0,
-        key: ordinal == 0 && !record,
+        key: ordinal == 0,
         leading: false,
-        record,
-        payload,
+        record: false,
+        payload: Bytes::from_static(b"\0\0\0\x02\x65\x88"),
     }
 }
 
-/// A run with these streams, and the trailer page and index of a block that holds just it.
-fn run_and_index(streams: &[(StreamId, Vec<PendingFrame>)]) -> (Vec<u8>, Vec<u8>) {
+/// A run with these streams, and the trailer page and index of a block that holds just it; the index
+/// lists `absent` streams too.
+fn run_and_index(streams: &[Packed], absent: &[AbsentStream]) -> (Vec<u8>, Vec<u8>) {
     let place = RunPlace {
         id: BLOCK,
         tag: BLOCK.tag(),
@@ -163,6 +446,7 @@ fn run_and_index(streams: &[(StreamId, Vec<PendingFrame>)]) -> (Vec<u8>, Vec<u8>
     };
     let mut run = vec![0; 64 << 10];
     let mut builder = IndexBuilder::default();
+    absent.iter().for_each(|absent| builder.add_absent(absent));
     let mut packer = RunPacker::new(&mut run, place, streams.len(), Vec::new());
     for (dense, (stream, frames)) in (0..).zip(streams) {
         let start = DecodeStart {
@@ -221,9 +505,9 @@ fn trailer_and_index(builder: &mut IndexBuilder, runs_end: u32) -> Vec<u8> {
     bytes
 }
 
-fn track() -> TrackSetup {
+fn track(codec: Codec) -> TrackSetup {
     TrackSetup {
-        codec: Codec::H264,
+        codec,
         clock_rate_hz: 90_000,
         width_px: 1280,
         height_px: 720,

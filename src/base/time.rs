@@ -49,7 +49,7 @@ impl fmt::Display for Timestamp {
 pub struct TimeRange {
     /// The first point.
     pub start: Timestamp,
-    /// The last point, not before `start`.
+    /// The last point. Before `start`, nothing lies in the range.
     pub end: Timestamp,
 }
 
@@ -68,9 +68,14 @@ impl TimeRange {
         }
     }
 
+    /// Whether no point lies in it.
+    pub fn is_empty(&self) -> bool {
+        self.end < self.start
+    }
+
     /// Whether the two share a point.
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.start <= other.end && other.start <= self.end
+        self.start.max(other.start) <= self.end.min(other.end)
     }
 
     /// Whether `time` lies in it.

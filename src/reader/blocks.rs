@@ -51,7 +51,7 @@ pub(super) struct Blocks<'b> {
     pub(super) device: &'b mut dyn Device,
     pub(super) pool: &'b BufferPool,
     pub(super) verdict: Verdict,
-    /// Nothing behind this place is looked at.
+    /// Nothing behind this place is looked at (R3).
     pub(super) limit: Position,
 }
 

@@ -193,6 +193,9 @@ impl Job<'_> {
 
     /// A range of time; as it is to be shown, if `is_shown`.
     fn time(&mut self, range: TimeRange, until: Until, is_shown: bool) -> Result<Flow> {
+        if range.is_empty() {
+            return Ok(Ok(()));
+        }
         // The list first, then the table: a block that is sealed in between is in both.
         let live = self.blocks.volume.live();
         let live_from = live
@@ -301,7 +304,8 @@ impl Job<'_> {
         let wanted = self.wanted();
         let index = match self.blocks.index(row, wanted.as_deref()) {
             Ok(index) => index,
-            Err(e) if e.kind() == ErrorKind::Io && e.raw_os_error().is_none() => return Err(e),
+            // A request is left under way only where the kernel refuses to wait for it.
+            Err(e) if self.blocks.device.in_flight() > 0 => return Err(e),
             Err(e) => return Ok(self.lost_block(row, e.kind())),
         };
         let mut chunks = Vec::new();
@@ -374,7 +378,7 @@ impl Job<'_> {
         let mut reads = Reads::new(&spans);
         while let Some((span, bytes)) = self.blocks.next_read(&index.id, &mut reads)? {
             self.outlet.after_read(row);
-            // After the read: the row tells whether the writer was here meanwhile.
+            // R2, after the read: the row tells whether the writer was here meanwhile.
             let now = volume.table().block(row.sequence);
             let is_current = now.is_some_and(|now| now.nonce == row.nonce);
             for wanted in wanted.get(span.chunks.clone()).unwrap_or_default() {
@@ -390,7 +394,7 @@ impl Job<'_> {
         Ok(self.send())
     }
 
-    /// Delivers a chunk whose bytes were read, or what its loss means.
+    /// Delivers a chunk whose bytes were read and are believed (R1), or what its loss means.
     fn chunk(
         &mut self,
         row: &TableRow,

@@ -1,6 +1,7 @@
 //! Where to begin: at the key frame that the first wanted picture needs.
 
 use super::blocks::Blocks;
+use crate::base::error::ErrorKind;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::block::index::summary_every;
@@ -39,6 +40,16 @@ impl StartAt {
         offset: u32::MAX,
         frame: 0,
     };
+
+    /// The beginning of block `sequence`.
+    fn block(sequence: Sequence) -> Self {
+        let (offset, frame) = (0, 0);
+        Self {
+            sequence,
+            offset,
+            frame,
+        }
+    }
 }
 
 impl From<DecodeStart> for StartAt {
@@ -58,16 +69,24 @@ impl From<DecodeStart> for StartAt {
 }
 
 /// Where `stream` begins for `range`, looking at `rows`, the blocks that overlap it; none where
-/// no block holds it. A block that cannot be read is stepped over.
+/// no block holds it. The first block that cannot be read may have held it: it begins there at the
+/// latest, so that its loss is told.
 pub(super) fn start_of(
     blocks: &mut Blocks<'_>,
     rows: &[TableRow],
     stream: StreamId,
     range: &TimeRange,
 ) -> Option<Begin> {
+    let mut lost = None;
     for row in rows {
-        let Ok(index) = blocks.index(row, Some(&[stream])) else {
-            continue;
+        let index = match blocks.index(row, Some(&[stream])) {
+            Ok(index) => index,
+            // The ring goes on; a range that begins in its oldest block begins in the next one.
+            Err(e) if e.kind() == ErrorKind::Overwritten => continue,
+            Err(_) => {
+                lost.get_or_insert(StartAt::block(row.sequence));
+                continue;
+            }
         };
         let Some(section) = index
             .sections
@@ -81,10 +100,16 @@ pub(super) fn start_of(
             continue;
         };
         let at = start_in(blocks, row, stream, &chunk, range.start);
+        let at = lost
+            .filter(|lost| lost.sequence < at.sequence)
+            .unwrap_or(at);
         let wanted = row.sequence;
         return Some(Begin { at, wanted });
     }
-    None
+    lost.map(|at| {
+        let wanted = at.sequence;
+        Begin { at, wanted }
+    })
 }
 
 /// Where `stream` begins so that the picture that stands at `time` can be shown: the newest key

@@ -90,7 +90,7 @@ impl BlockTable {
         rows.extend(
             (centre..=head)
                 .filter_map(|s| self.readable(s))
-                .take(radius + 1),
+                .take(radius.saturating_add(1)),
         );
         rows
     }

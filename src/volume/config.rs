@@ -128,7 +128,7 @@ fn not_a_volume(dir: &Path) -> Error {
         ErrorKind::NotFound,
         format!("{} is no camring volume", dir.display()),
     )
-    .with_remedy("Create one with `camring create`, or check the path")
+    .with_remedy("Create one there, or check the path")
 }
 
 /// Puts `bytes` into the file at `path`: the old contents stay until the new ones are on disk.

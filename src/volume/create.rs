@@ -193,7 +193,7 @@ fn prepare_directory(dir: &Path, replace: bool) -> Result<bool> {
     }
     if !replace {
         let text = format!("{place} holds a volume already");
-        let remedy = "Replacing it destroys all its recordings: --force does that";
+        let remedy = "Replacing it destroys all its recordings, and has to be asked for";
         return Err(Error::new(ErrorKind::Exists, text).with_remedy(remedy));
     }
     let data = dir.join(DATA_NAME);

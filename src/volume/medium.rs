@@ -35,6 +35,7 @@ pub trait Medium: Send + Sync + fmt::Debug {
 
 /// A data file or block device.
 #[derive(Clone, Debug)]
+#[doc(alias = "dumpfile")]
 pub struct FileMedium {
     path: PathBuf,
     options: RingOptions,

@@ -57,7 +57,7 @@ use crate::table::{BlockTable, TableRow, TableWriter};
 /// Opened beside a recorder in another process it is a snapshot of what was durable then: open it
 /// again to see more. Got from a recorder in this process it follows the recording.
 #[derive(Clone)]
-#[doc(alias = "ValkkaFS")]
+#[doc(alias("ValkkaFS", "ValkkaSingleFS", "ValkkaMultiFS"))]
 pub struct Volume(Arc<Shared>);
 
 struct Shared {
@@ -81,7 +81,7 @@ struct Shared {
 
 /// What changes from commit to commit, and is asked for now and then.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     /// The streams.
     pub registry: Registry,
     /// Their timelines.
@@ -92,7 +92,7 @@ pub struct State {
 
 /// The handles with which a writer changes what a [`Volume`] shows.
 #[derive(Debug)]
-pub struct VolumeFeed {
+pub(crate) struct VolumeFeed {
     /// The rows.
     pub table: TableWriter,
     /// The durable watermark.
@@ -164,7 +164,7 @@ impl Volume {
     }
 
     /// The volume that `loaded` describes, and the handles that change it.
-    pub fn with(
+    pub(crate) fn with(
         medium: Arc<dyn Medium>,
         dir: Option<&Path>,
         loaded: Loaded,
@@ -282,7 +282,7 @@ impl Volume {
     }
 
     /// The recording in this process has begun, or ended; wakes those who wait for more.
-    pub fn set_recording(&self, is_recording: bool) {
+    pub(crate) fn set_recording(&self, is_recording: bool) {
         self.0.is_recording.store(is_recording, Ordering::Release);
         self.wake_readers();
     }
@@ -298,7 +298,7 @@ impl Volume {
     }
 
     /// Wakes those who wait for more to read.
-    pub fn wake_readers(&self) {
+    pub(crate) fn wake_readers(&self) {
         lock(&self.0.readers)
             .iter()
             .for_each(|(_, waker)| waker.wake());
@@ -306,7 +306,7 @@ impl Volume {
 
     /// Wakes `waker` whenever there may be more to read, until
     /// [`forget_waker`](Self::forget_waker) is called with the number that this returns.
-    pub fn wake_on_change(&self, waker: Waker) -> u64 {
+    pub(crate) fn wake_on_change(&self, waker: Waker) -> u64 {
         let mut readers = lock(&self.0.readers);
         let number = readers.last().map_or(0, |(number, _)| number + 1);
         readers.push((number, waker));
@@ -314,12 +314,12 @@ impl Volume {
     }
 
     /// The reader with this number waits no more.
-    pub fn forget_waker(&self, number: u64) {
+    pub(crate) fn forget_waker(&self, number: u64) {
         lock(&self.0.readers).retain(|(other, _)| *other != number);
     }
 
     /// Forgets live runs of blocks that are found by their index now.
-    pub fn trim_live(&self, sealed_before: u64) {
+    pub(crate) fn trim_live(&self, sealed_before: u64) {
         lock(&self.0.live).skip_while(|run| run.id.sequence < sealed_before);
     }
 
@@ -328,8 +328,9 @@ impl Volume {
         lock(&self.0.state).verdict.clone()
     }
 
-    /// Looks at, or changes, what changes from commit to commit.
-    pub fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+    /// Looks at, or changes, what changes from commit to commit. `look` runs under a lock: it must
+    /// not come back to the volume.
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut lock(&self.0.state))
     }
 
@@ -363,7 +364,7 @@ impl Volume {
                     ErrorKind::NotFound,
                     format!("no stream, or more than one, is called {text}"),
                 )
-                .with_remedy("`camring streams` lists numbers and names")
+                .with_remedy("The list of streams has their numbers and names")
             })
     }
 
@@ -379,6 +380,9 @@ impl Volume {
 
     /// When `stream` was recorded within `range`, and why not; in order of time.
     pub fn timeline(&self, stream: StreamId, range: TimeRange) -> Vec<Stretch> {
+        if range.is_empty() {
+            return Vec::new();
+        }
         lock(&self.0.state).timeline.stretches(stream, range)
     }
 

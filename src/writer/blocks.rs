@@ -1,9 +1,10 @@
 //! Opening and sealing blocks.
 //!
-//! The rules that are kept here: a header is written one block ahead, and a block is opened for
-//! runs only once a flush that began after its header was written has returned; the header that
-//! starts a life, or follows a failure, is flushed before its first run; a run is admitted only
-//! with room for the index and the trailer; bad and pinned slots burn their sequences.
+//! The rules of `docs/DURABILITY.md` that are kept here: a header is written one block ahead (W3),
+//! and a block is opened for runs only once a flush that began after its header was written has
+//! returned (W2); the header that starts a life, or follows a failure, is flushed before its first
+//! run (W4); a run is admitted only with room for the index and the trailer (W12); bad and pinned
+//! slots burn their sequences (W13).
 
 use super::core::{Core, WriteKind};
 use super::fault::{Phase, slots_of};
@@ -107,7 +108,7 @@ impl OpenBlock {
         self.first_run == 0
     }
 
-    /// How long the next run and what it adds to the index may be together, in bytes.
+    /// How long the next run and what it adds to the index may be together, in bytes (W12).
     pub(super) fn room_len(&self, geometry: &Geometry) -> usize {
         let index =
             geometry.align_up(self.index.encoded_len() as u64) + u64::from(geometry.unit_len());
@@ -237,7 +238,7 @@ impl Core {
         self.block.as_ref().is_some_and(OpenBlock::is_fresh)
     }
 
-    /// The next sequence behind `sequence` whose slot may be written.
+    /// The next sequence behind `sequence` whose slot may be written (W13).
     pub(super) fn next_usable(&self, sequence: Sequence) -> Option<Sequence> {
         let geometry = self.geometry();
         let usable = |sequence: &Sequence| {
@@ -265,7 +266,7 @@ impl Core {
             .ahead
             .pop_front_if(|ahead| ahead.state == HeaderState::Durable);
         let Some(next) = durable else {
-            // Its header has to be covered by a flush first.
+            // W2: its header has to be covered by a flush first.
             self.want_flush();
             return false;
         };
@@ -293,8 +294,8 @@ impl Core {
         true
     }
 
-    /// A life, or what follows a failure, begins with a header that is flushed before any run. It
-    /// says that everything before it is decided.
+    /// A life, or what follows a failure, begins with a header that is flushed before any run (W4).
+    /// It says that everything before it is decided.
     fn begin_segment(&mut self) {
         let Some(sequence) = self.next_usable(self.headers_written) else {
             return self.give_up_volume("every slot is bad or pinned");
@@ -319,6 +320,8 @@ impl Core {
         }
     }
 
+    /// Submits the header of block `sequence`. It carries the watermark (W7), the nonce of the life
+    /// (W9), and all void ranges that still matter (W10).
     fn write_header(&mut self, sequence: Sequence) {
         let geometry = self.geometry();
         let slot = geometry.slot_of(sequence);
@@ -388,7 +391,7 @@ impl Core {
         }
     }
 
-    /// The flush of a segment's first header has returned: runs may follow.
+    /// The flush of a segment's first header has returned: runs may follow (W4).
     pub(super) fn segment_flushed(&mut self) {
         let first = self.ahead.front().map(|ahead| ahead.state);
         if self.phase == Phase::Opening && first == Some(HeaderState::Durable) {
@@ -397,7 +400,7 @@ impl Core {
         }
     }
 
-    /// A step of the wall clock seals the block, so that a block lies in one clock segment.
+    /// A step of the wall clock seals the block, so that a block lies in one clock segment (W14).
     pub(super) fn seal_at_clock_step(&mut self) {
         let Some(block) = self.block.as_ref().filter(|block| block.first_run != 0) else {
             return;
@@ -412,7 +415,7 @@ impl Core {
         }
     }
 
-    /// Seals the open block at the end of a recording; one without runs is left as it is.
+    /// Seals the open block at the end of a recording; one without runs is left as it is (W15).
     pub(super) fn end_last_block(&mut self) {
         if self.is_fresh_block() {
             self.block = None;
@@ -421,7 +424,7 @@ impl Core {
         }
     }
 
-    /// Writes index and trailer of the open block, then the header ahead, and asks for a flush.
+    /// Writes index and trailer of the open block, then the header ahead, and asks for a flush (W3).
     pub(super) fn seal(&mut self) {
         let Some(mut block) = self.block.take() else {
             return;

@@ -1,4 +1,5 @@
-//! Commits: one flush for all streams, at every tick, at every seal, and when somebody asks.
+//! Commits: one flush for all streams, at every tick, at every seal, and when somebody asks. The
+//! rules that are kept here are W5 and W6 of `docs/DURABILITY.md`.
 
 use super::blocks::Ahead;
 use super::core::{Core, FLUSH_TOKEN, FlushUnderWay, PackedRun};
@@ -20,8 +21,8 @@ impl Core {
         self.flush_after = Some(self.first_token + self.writes.len() as u64);
     }
 
-    /// Submits a flush if one is due: every write that it is to cover is done, and none is under
-    /// way.
+    /// Submits a flush if one is due: every write that it is to cover is done (W5), and none is
+    /// under way.
     pub(super) fn submit_flush(&mut self) {
         let due = self
             .flush_after
@@ -74,7 +75,7 @@ impl Core {
         self.segment_flushed();
     }
 
-    /// Gives the quotas of a durable run back, and keeps what the timeline needs.
+    /// Gives the quotas of a durable run back (W6), and keeps what the timeline needs.
     fn release(&self, run: PackedRun) -> Committed {
         let mut records = Vec::new();
         for chunk in &run.chunks {

@@ -1,10 +1,16 @@
 //! What a recording tells those who watch it.
 
+use std::collections::BTreeMap;
+
 use crate::base::geometry::{Position, Sequence, VolumeId};
 use crate::base::time::TimeRange;
+use crate::block::RunHeader;
 use crate::frame::StreamId;
 
 /// Something happened to a volume that is being recorded.
+///
+/// The listener runs on a thread of its own and is told in order; `times` and `stored` are as of
+/// when it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -12,10 +18,10 @@ pub enum Event {
     Committed {
         /// The volume.
         volume: VolumeId,
-        /// The new durable watermark.
+        /// The new durable watermark: the block that was written last, and the run in it.
         position: Position,
-        /// What was committed of each stream.
-        streams: Vec<(StreamId, TimeRange)>,
+        /// The streams that have frames in this commit, by number; the span is that of these frames.
+        streams: Vec<StreamSpan>,
         /// All that the volume holds.
         times: Option<TimeRange>,
     },
@@ -28,6 +34,8 @@ pub enum Event {
         sequence: Sequence,
         /// What the block holds.
         block_times: TimeRange,
+        /// The streams that have frames in the block, by number; the span is that of these frames.
+        streams: Vec<StreamSpan>,
         /// All that the volume holds.
         times: Option<TimeRange>,
     },
@@ -35,8 +43,13 @@ pub enum Event {
     Fault {
         /// The volume.
         volume: VolumeId,
-        /// The block that was being written.
+        /// The block that the failed write was for, which may be the next one; where a flush
+        /// failed, the block that was being written.
         sequence: Sequence,
+        /// The streams whose frames are in doubt, by number; the span is that of these frames.
+        streams: Vec<StreamSpan>,
+        /// All that the volume holds.
+        times: Option<TimeRange>,
         /// What the device reported.
         message: String,
     },
@@ -44,7 +57,56 @@ pub enum Event {
     Failed {
         /// The volume.
         volume: VolumeId,
+        /// The block that could not be written.
+        sequence: Sequence,
+        /// The streams whose frames are lost, by number; the span is that of these frames.
+        streams: Vec<StreamSpan>,
+        /// All that the volume holds.
+        times: Option<TimeRange>,
         /// Why.
         message: String,
     },
+}
+
+/// What an [`Event`] is about in one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamSpan {
+    /// The stream.
+    pub stream: StreamId,
+    /// From the first to the last of the frames that the event is about.
+    pub span: TimeRange,
+    /// All that the volume holds of the stream, without gaps taken out; none where it holds nothing.
+    pub stored: Option<TimeRange>,
+}
+
+/// Times of frames by stream.
+#[derive(Debug, Default)]
+pub(super) struct Spans(BTreeMap<StreamId, TimeRange>);
+
+impl Spans {
+    pub(super) fn add(&mut self, stream: StreamId, times: TimeRange) {
+        let span = self.0.entry(stream).or_insert(times);
+        *span = span.union(&times);
+    }
+
+    /// Adds the frames of a run.
+    pub(super) fn add_run(&mut self, run: &RunHeader) {
+        let chunks = run.chunks.iter().filter(|entry| entry.chunk.has_frames);
+        for entry in chunks {
+            self.add(entry.stream, entry.chunk.times);
+        }
+    }
+
+    /// The streams by number, each with what `stored` says that the volume holds of it.
+    pub(super) fn streams(
+        &self,
+        stored: impl Fn(StreamId) -> Option<TimeRange>,
+    ) -> Vec<StreamSpan> {
+        let about = |(stream, span): (&StreamId, &TimeRange)| StreamSpan {
+            stream: *stream,
+            span: *span,
+            stored: stored(*stream),
+        };
+        self.0.iter().map(about).collect()
+    }
 }

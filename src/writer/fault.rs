@@ -1,13 +1,16 @@
 //! What the writer does when a write or a flush fails.
 //!
 //! Everything since the last good flush is suspect then. It is never written again in place and
-//! never believed: the slot of a failed write is retired, the suspect runs become a void range,
-//! and their frames, which stay in memory until they are durable, go to a new block behind the
-//! greatest header that was ever written. A second failure in a row fails the volume.
+//! never believed: the slot of a failed write is retired (F1), the suspect runs become a void range
+//! (F5), and their frames, which stay in memory until they are durable, go to a new block behind the
+//! greatest header that was ever written (F4). A second failure in a row fails the volume (F6). The
+//! numbers are those of `docs/DURABILITY.md`.
 
 use super::core::Core;
+use super::event::Spans;
 use super::keeper::Note;
 use crate::base::geometry::Sequence;
+use crate::base::time::TimeRange;
 use crate::block::header::{MAX_BAD_RANGES, SlotRange};
 use crate::table::{RowState, TableRow};
 
@@ -45,23 +48,56 @@ impl Core {
     /// A write or flush failed; `slot` is the one that a failed write went to.
     pub(super) fn fail(&mut self, what: &str, slot: Option<u64>) {
         tracing::error!(volume = %self.located.volume, "{what}");
-        let sequence = self.headers_written;
+        let sequence = slot.map_or_else(|| self.block_in_work(), |slot| self.newest_in(slot));
+        let spans = self.not_durable();
         self.keeper.note(Note::Fault {
             sequence,
+            spans,
             message: what.to_owned(),
         });
         self.failures_in_a_row += 1;
         let retired = slot.is_none_or(|slot| self.retire(slot));
-        // The header of a segment is the only record of what is void before it, so a failure
+        // F6: the header of a segment is the only record of what is void before it, so a failure
         // there cannot be told apart from a device that takes nothing any more.
         if self.phase == Phase::Opening || self.failures_in_a_row > 1 || !retired {
-            return self.give_up_volume(what);
+            return self.give_up_at(sequence, what);
         }
+        // F2: what the flush was for is written elsewhere, and flushed there.
         self.phase = Phase::Draining;
         self.void_from.get_or_insert(self.durable.next());
     }
 
-    /// Never writes to `slot` again; says whether the list of bad slots had room.
+    /// The block that runs are written to, or else the newest one that a header was written for.
+    fn block_in_work(&self) -> Sequence {
+        let open = self.block.as_ref().map(|block| block.id.sequence);
+        let packed = self.unflushed.back().map(|run| run.header.id.sequence);
+        open.or(packed).unwrap_or(self.headers_written)
+    }
+
+    /// The newest block that was written to `slot`.
+    fn newest_in(&self, slot: u64) -> Sequence {
+        let geometry = self.geometry();
+        let newest = geometry.slot_of(self.headers_written);
+        let before = (newest + geometry.slot_count() - slot) % geometry.slot_count();
+        self.headers_written.saturating_sub(before)
+    }
+
+    /// The times of all frames that are not on stable storage.
+    fn not_durable(&self) -> Spans {
+        let mut spans = Spans::default();
+        for run in &self.unflushed {
+            spans.add_run(&run.header);
+        }
+        for stream in &self.stage.streams {
+            let frames = stream.pending.iter().filter(|frame| !frame.record);
+            for frame in frames {
+                spans.add(stream.id, TimeRange::new(frame.time, frame.time));
+            }
+        }
+        spans
+    }
+
+    /// Never writes to `slot` again (F1); says whether the list of bad slots had room.
     pub(super) fn retire(&mut self, slot: u64) -> bool {
         if self.bad.iter().any(|range| range.contains(slot)) {
             return true;
@@ -85,7 +121,7 @@ impl Core {
         self.bad.len() <= MAX_BAD_RANGES
     }
 
-    /// Nothing is in flight any more: takes back what was not durable, and begins a new segment
+    /// Nothing is in flight any more (F3): takes back what was not durable, and begins a new segment
     /// with it.
     fn begin_anew(&mut self) {
         while self.device.reap().is_some() {}
@@ -140,12 +176,19 @@ impl Core {
 
     /// The volume takes no more data. What was committed stays readable.
     pub(super) fn give_up_volume(&mut self, why: &str) {
+        self.give_up_at(self.block_in_work(), why);
+    }
+
+    fn give_up_at(&mut self, sequence: Sequence, why: &str) {
         if self.phase == Phase::Failed {
             return;
         }
         tracing::error!(volume = %self.located.volume, "the volume has failed: {why}");
         self.phase = Phase::Failed;
+        let spans = self.not_durable();
         self.keeper.note(Note::Failed {
+            sequence,
+            spans,
             message: why.to_owned(),
         });
         self.producers

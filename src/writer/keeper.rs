@@ -3,18 +3,20 @@
 //! Whatever may block (files, locks, callbacks) is done here, fed by an SPSC ring, so that the
 //! writer's thread only ever waits for its device.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use bytes::Bytes;
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
-use super::event::Event;
+use super::event::{Event, Spans, StreamSpan};
 use super::options::EventSink;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::sync::{Arc, AtomicBool, Ordering};
-use crate::base::time::{Clock, TimeRange, US_PER_S};
+use crate::base::time::{Clock, US_PER_S};
 use crate::block::record::Record;
 use crate::block::{DecodeStart, RunHeader};
 use crate::frame::StreamId;
@@ -46,9 +48,12 @@ pub(super) enum Note {
     Sealed(TableRow),
     Fault {
         sequence: Sequence,
+        spans: Spans,
         message: String,
     },
     Failed {
+        sequence: Sequence,
+        spans: Spans,
         message: String,
     },
 }
@@ -73,6 +78,8 @@ pub(super) struct Keeper {
     table: Option<TableFile>,
     clock: Arc<dyn Clock>,
     on_event: Option<EventSink>,
+    /// What was committed of blocks that are not sealed, for the listener.
+    block_spans: BTreeMap<Sequence, Spans>,
     covered: Option<TableRow>,
     saved_us: i64,
 }
@@ -105,6 +112,7 @@ pub(super) fn keeper(
         table,
         clock,
         on_event,
+        block_spans: BTreeMap::new(),
         covered: newest,
         saved_us: 0,
     };
@@ -179,23 +187,32 @@ impl Keeper {
             Note::Written => self.volume.wake_readers(),
             Note::Committed { position, runs } => self.committed(position, &runs),
             Note::Sealed(row) => self.sealed(row),
-            Note::Fault { sequence, message } => {
-                let volume = self.volume.id();
-                self.tell(&Event::Fault {
-                    volume,
-                    sequence,
-                    message,
-                });
-            }
-            Note::Failed { message } => {
-                let volume = self.volume.id();
-                self.tell(&Event::Failed { volume, message });
-            }
+            Note::Fault {
+                sequence,
+                spans,
+                message,
+            } => self.tell(|volume| Event::Fault {
+                volume: volume.id(),
+                sequence,
+                streams: streams_of(volume, &spans),
+                times: volume.time_range(),
+                message,
+            }),
+            Note::Failed {
+                sequence,
+                spans,
+                message,
+            } => self.tell(|volume| Event::Failed {
+                volume: volume.id(),
+                sequence,
+                streams: streams_of(volume, &spans),
+                times: volume.time_range(),
+                message,
+            }),
         }
     }
 
     fn committed(&mut self, position: Position, runs: &[Committed]) {
-        let mut streams: Vec<(StreamId, TimeRange)> = Vec::new();
         self.volume.with_state(|state| {
             for run in runs {
                 let sequence = run.header.id.sequence;
@@ -229,26 +246,28 @@ impl Keeper {
                     state
                         .registry
                         .add_frames(entry.stream, sequence, chunk.times.end, key);
-                    match streams
-                        .iter_mut()
-                        .find(|(stream, _)| *stream == entry.stream)
-                    {
-                        Some((_, times)) => *times = times.union(&chunk.times),
-                        None => streams.push((entry.stream, chunk.times)),
-                    }
                 }
             }
         });
         self.volume.wake_readers();
         if self.on_event.is_some() {
-            let (volume, times) = (self.volume.id(), self.volume.time_range());
-            self.tell(&Event::Committed {
-                volume,
-                position,
-                streams,
-                times,
-            });
+            self.tell_committed(position, runs);
         }
+    }
+
+    fn tell_committed(&mut self, position: Position, runs: &[Committed]) {
+        let mut spans = Spans::default();
+        for Committed { header, .. } in runs {
+            spans.add_run(header);
+            let block = self.block_spans.entry(header.id.sequence);
+            block.or_default().add_run(header);
+        }
+        self.tell(|volume| Event::Committed {
+            volume: volume.id(),
+            position,
+            streams: streams_of(volume, &spans),
+            times: volume.time_range(),
+        });
     }
 
     fn sealed(&mut self, row: TableRow) {
@@ -271,22 +290,31 @@ impl Keeper {
             self.saved_us = now;
             self.save();
         }
-        if self.on_event.is_some() {
-            let volume = self.volume.id();
-            let times = self.volume.time_range();
-            let sequence = row.sequence;
-            self.tell(&Event::Sealed {
-                volume,
-                sequence,
-                block_times: row.times,
-                times,
-            });
-        }
+        // Blocks before it that were never sealed are not any more.
+        let later = self.block_spans.split_off(&(row.sequence + 1));
+        let mut spans = std::mem::replace(&mut self.block_spans, later);
+        let spans = spans.remove(&row.sequence).unwrap_or_default();
+        self.tell(|volume| Event::Sealed {
+            volume: volume.id(),
+            sequence: row.sequence,
+            block_times: row.times,
+            streams: streams_of(volume, &spans),
+            times: volume.time_range(),
+        });
     }
 
-    fn tell(&mut self, event: &Event) {
-        if let Some(on_event) = &mut self.on_event {
-            on_event(event);
+    /// Tells the listener, if there is one, what `event` makes of the volume.
+    fn tell(&mut self, event: impl FnOnce(&Volume) -> Event) {
+        let Some(mut on_event) = self.on_event.take() else {
+            return;
+        };
+        let event = event(&self.volume);
+        // A panic there must not end this thread, which keeps streams and timeline.
+        if catch_unwind(AssertUnwindSafe(|| on_event(&event))).is_ok() {
+            self.on_event = Some(on_event);
+        } else {
+            tracing::error!("the listener for events has panicked and is told nothing more");
+            self.block_spans.clear();
         }
     }
 
@@ -306,4 +334,9 @@ impl Keeper {
             tracing::warn!("{e}; the timeline is rebuilt at the next start");
         }
     }
+}
+
+/// What `spans` are about, with what `volume` holds of each stream.
+fn streams_of(volume: &Volume, spans: &Spans) -> Vec<StreamSpan> {
+    volume.with_state(|state| spans.streams(|stream| state.timeline.time_range(stream)))
 }

@@ -47,6 +47,7 @@ impl ManualWriter {
         dir: Option<&Path>,
         options: WriterOptions,
     ) -> Result<Self> {
+        options.check()?;
         let ring_count = options.ring_count;
         let Started { core, gate, keeper } = start(medium, dir, options)?;
         Ok(Self {

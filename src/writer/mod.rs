@@ -29,7 +29,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 pub use self::control::{ControlClient, ControlStatus};
-pub use self::event::Event;
+pub use self::event::{Event, StreamSpan};
 pub use self::manual::{CommittedChunk, ManualWriter};
 pub use self::options::{EventSink, RequestSink, WriterOptions};
 pub use self::producer::Producer;
@@ -58,8 +58,6 @@ use crate::volume::{Volume, config};
 
 /// Buffers of the writer's arena: enough to pack while the device's cap is in flight.
 const BUFFER_COUNT: usize = 8;
-/// The bounds of the commit period, in microseconds.
-const COMMIT_US: std::ops::RangeInclusive<u64> = 10_000..=60_000_000;
 
 /// A volume that is being recorded by this process.
 ///
@@ -117,13 +115,7 @@ impl Writer {
         dir: Option<&Path>,
         mut options: WriterOptions,
     ) -> Result<Self> {
-        if !COMMIT_US.contains(&options.commit_us) {
-            let text = format!(
-                "a commit period of {} us: from 10 ms to 60 s",
-                options.commit_us
-            );
-            return Err(Error::invalid(text));
-        }
+        options.check()?;
         let ring_count = options.ring_count;
         let control_dir = dir.filter(|_| options.control).map(Path::to_owned);
         let on_request = options.on_request.take();

@@ -114,6 +114,7 @@ impl Core {
         let Some(block) = self.block.as_mut() else {
             return false;
         };
+        // W8: numbers count on through the segment; W7: the run carries the watermark.
         self.run_number += 1;
         let place = block.place(self.run_number, self.durable, &self.now);
         let directory = Vec::with_capacity(plan.len());

@@ -67,6 +67,17 @@ pub struct Producer {
     waits: bool,
 }
 
+/// What a frame that is shed lacks.
+#[derive(Clone, Copy, Debug)]
+enum Shortage {
+    /// Bytes of a quota.
+    Quota,
+    /// A place in the ring.
+    Ring,
+    /// The frames before it, which were shed.
+    KeyFrame,
+}
+
 /// A ring for a new producer: its end for the writer, and the producer.
 pub(super) fn producer(gate: Arc<Gate>, ring_count: usize) -> (ProducerEnd, Producer) {
     let (ring, consumer) = HeapRb::new(ring_count.max(4 * RESERVED_COUNT)).split();
@@ -174,7 +185,7 @@ impl Producer {
         check_setup(stream, &setup, self.gate.volume.geometry().max_setup_len())?;
         self.check_alive()?;
         if self.ring.vacant_len() < RESERVED_COUNT {
-            return Err(full(stream));
+            return Err(self.full(stream, Shortage::Ring));
         }
         let quota_len = self.gate.stream_quota_len;
         let held = lock(&self.gate.numbers).hold(stream, self.pushed.producer, quota_len)?;
@@ -261,7 +272,7 @@ impl Producer {
             return Err(oversize(stream, frame.payload.len(), max_len));
         }
         let cost = frame_cost(frame.payload.len());
-        if !self.has_room(stream, &frame, cost) {
+        if let Some(shortage) = self.take_room(stream, &frame, cost) {
             self.check_alive()?;
             let Some(sending) = self.streams.get_mut(&stream) else {
                 return Err(unknown(stream));
@@ -270,7 +281,7 @@ impl Producer {
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
             flush_untold(&mut self.ring, &mut self.pushed, sending);
             self.gate.waker.wake();
-            return Err(full(stream));
+            return Err(self.full(stream, shortage));
         }
         let Some(sending) = self.streams.get_mut(&stream) else {
             return Err(unknown(stream));
@@ -309,8 +320,9 @@ impl Producer {
         Ok(())
     }
 
-    /// Whether a frame can be taken; takes its quota if so. Waits for it if that was asked for.
-    fn has_room(&mut self, stream: StreamId, frame: &Frame, cost: u64) -> bool {
+    /// Takes what a frame needs of quotas, and says what it lacks otherwise. Waits for it if that
+    /// was asked for.
+    fn take_room(&mut self, stream: StreamId, frame: &Frame, cost: u64) -> Option<Shortage> {
         let Self {
             gate,
             ring,
@@ -320,29 +332,31 @@ impl Producer {
             streams,
             waits,
         } = self;
-        let Some(sending) = streams.get_mut(&stream) else {
-            return false;
-        };
+        let sending = streams.get_mut(&stream)?;
         if sending.is_shedding() && !sending.can_resume_at(frame) {
-            return false;
+            return Some(Shortage::KeyFrame);
         }
         // A frame beyond a whole quota would be waited for in vain.
         let waits = *waits && sending.quota.can_hold(cost) && gate.volume_quota.can_hold(cost);
         let mut take = || {
             flush_untold(ring, pushed, sending);
-            let has_place = ring.vacant_len() > RESERVED_COUNT && sending.may_go_on();
-            has_place && take_both(&sending.quota, &gate.volume_quota, cost)
+            if ring.vacant_len() <= RESERVED_COUNT || !sending.may_go_on() {
+                return Some(Shortage::Ring);
+            }
+            let is_taken = take_both(&sending.quota, &gate.volume_quota, cost);
+            (!is_taken).then_some(Shortage::Quota)
         };
         if !waits {
             return take();
         }
         sleeper.wait_for(|| {
-            if take() {
-                return Some(true);
+            let shortage = take();
+            if shortage.is_none() {
+                return Some(None);
             }
             // Small frames fill a ring long before they are worth waking the writer for.
             gate.waker.wake();
-            is_over(gate, is_refused).then_some(false)
+            is_over(gate, is_refused).then_some(shortage)
         })
     }
 
@@ -379,12 +393,34 @@ impl Producer {
             .get_mut(&stream)
             .ok_or_else(|| unknown(stream))?;
         if !sending.may_go_on() {
-            return Err(full(stream));
+            return Err(self.full(stream, Shortage::Ring));
         }
         sending.tell_gap(gap, now.boot_us);
         flush_untold(&mut self.ring, &mut self.pushed, sending);
         self.wake_if_much(frame_cost(0));
         Ok(())
+    }
+
+    fn full(&self, stream: StreamId, shortage: Shortage) -> Error {
+        let (why, remedy) = match shortage {
+            Shortage::Quota => (
+                "its quota or the volume's is full of what is not on disk yet".to_owned(),
+                "The disk does not keep up: record less, or raise the quotas",
+            ),
+            Shortage::Ring => (
+                format!(
+                    "the ring of its producer, {} places, is full",
+                    self.ring.capacity()
+                ),
+                "Push less at once, give streams producers of their own, or raise `ring_count`",
+            ),
+            Shortage::KeyFrame => (
+                "frames before it were shed, and it needs them".to_owned(),
+                "Recording goes on at the next key frame that fits; an earlier error says why",
+            ),
+        };
+        let text = format!("stream {stream}: {why}");
+        Error::new(ErrorKind::Full, text).with_remedy(remedy)
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -468,12 +504,6 @@ fn check_frame(stream: StreamId, setup: &StreamSetup, frame: &Frame) -> Result<(
 fn unknown(stream: StreamId) -> Error {
     let text = format!("stream {stream} was not added to this producer");
     Error::new(ErrorKind::NotFound, text).with_remedy("Push its setup first")
-}
-
-fn full(stream: StreamId) -> Error {
-    let text = format!("stream {stream}: the queue is full, frames are shed up to a key frame");
-    Error::new(ErrorKind::Full, text)
-        .with_remedy("The disk does not keep up: record less, or raise the quotas")
 }
 
 fn oversize(stream: StreamId, len: usize, max_len: u32) -> Error {

@@ -62,4 +62,6 @@ fn assert_error(error: &Error, kind: ErrorKind, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "\"{word}\" is not in: {text}");
     }
+    // Whoever embeds the library has no command line.
+    assert!(!text.contains(" --"), "an option of the program in: {text}");
 }

@@ -53,7 +53,7 @@ fn assert_refused(dir: &Path, kind: ErrorKind, words: &[&str]) {
 #[test]
 fn a_directory_that_is_no_volume_is_told_as_such() {
     let dir = empty_dir();
-    let words = ["is no camring volume", "camring create"];
+    let words = ["is no camring volume", "Create one"];
     assert_refused(&dir.path().join("nowhere"), ErrorKind::NotFound, &words);
     assert_refused(dir.path(), ErrorKind::NotFound, &words);
     let photo = dir.path().join("photo.jpg");
@@ -62,7 +62,7 @@ fn a_directory_that_is_no_volume_is_told_as_such() {
     assert_refused(
         &photo,
         ErrorKind::NotFound,
-        &["not a directory", "camring create"],
+        &["not a directory", "Create one"],
     );
     for replace in [false, true] {
         let refused = create(dir.path(), &options(replace)).unwrap_err();
@@ -91,7 +91,7 @@ fn a_data_file_without_headers_is_told_as_such() {
     let noise: Vec<u8> = (0..4 << 20)
         .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
-    let words = ["no camring volume here", "camring create"];
+    let words = ["no camring volume here", "Create one"];
     for bytes in [vec![0; 4 << 20], noise, vec![0; 4095], Vec::new()] {
         std::fs::write(&data, &bytes).unwrap();
         assert_refused(dir.path(), ErrorKind::NotFound, &words);
@@ -116,7 +116,7 @@ fn a_volume_is_not_replaced_by_accident() {
     assert_error(
         &refused,
         ErrorKind::Exists,
-        &["holds a volume already", "--force"],
+        &["holds a volume already", "destroys all its recordings"],
     );
     let (writer, producer) = open(dir.path(), WriterOptions::default());
     let refused = create(dir.path(), &options(true)).unwrap_err();

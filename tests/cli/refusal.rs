@@ -56,12 +56,12 @@ fn where_no_volume_is_the_code_is_10() {
 fn where_nothing_of_that_name_is_the_code_is_10() {
     let recording = Recording::new();
     let dir = recording.dir();
-    refuses(&dir, "timeline {} --stream attic", 10, "camring streams");
+    refuses(&dir, "timeline {} --stream attic", 10, "numbers and names");
     refuses(
         &dir,
         "export {} --stream 9 -o out.mkv",
         10,
-        "camring streams",
+        "numbers and names",
     );
     refuses(&dir, "dump {} 1 999", 10, "no block 999");
     let range = format!("--from {} --to {}", at(60_000), at(90_000));
@@ -99,7 +99,7 @@ fn what_would_destroy_something_has_the_code_12() {
     let folder = folder();
     let dir = folder.path().join("volume");
     succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
-    refuses(&dir, "create {} --blocks 16", 12, "--force");
+    refuses(&dir, "create {} --blocks 16", 12, "destroys all");
     let made = succeed(&dir, "create {} --blocks 20 --block-size 256KiB --force");
     assert!(made.contains("20 blocks of 256.0 KiB"), "{made}");
     fs::write(dir.join("letter"), "to somebody").unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use camring::base::time::Timestamp;
 use camring::frame::{Frame, StreamId};
-use camring::writer::{Event, Writer, WriterOptions};
+use camring::writer::{Event, StreamSpan, Writer, WriterOptions};
 
 use super::log::STREAM_COUNT;
 
@@ -44,8 +44,8 @@ pub(super) fn record(dir: &Path, commit_us: u64) {
     let start = Instant::now();
     let on_event = Box::new(|event: &Event| {
         if let Event::Committed { streams, .. } = event {
-            for (stream, range) in streams {
-                tell(&format!("durable {stream} {}\n", range.end.0));
+            for StreamSpan { stream, span, .. } in streams {
+                tell(&format!("durable {stream} {}\n", span.end.0));
             }
         }
     });

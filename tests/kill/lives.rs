@@ -1,4 +1,7 @@
 //! Lives of a recorder: recorded, killed, checked, and the next one.
+//!
+//! How much was lost, and how long opening took, is measured and printed; `accept` alone holds it
+//! to bounds, on a quiet machine.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,11 +17,6 @@ use super::{child, log, recording};
 
 /// The commit period of the recorder.
 pub(super) const COMMIT_US: u64 = 50_000;
-/// What may be lost beyond the commit period: one write and two flushes, on a machine that does
-/// other things as well. The measured loss is printed; `accept` holds it to a bound.
-const MARGIN_US: i64 = 2_000_000;
-/// What opening may take here. Measured and printed; the promise is 2 s.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const BLOCK_COUNT: u64 = 32;
 const BLOCK_LEN: u32 = 1 << 20;
 
@@ -126,18 +124,13 @@ fn check(dir: &Path, log: &mut Log) -> Duration {
     let start = Instant::now();
     let volume = Volume::open(dir).unwrap();
     let took = start.elapsed();
-    assert!(took < OPEN_LIMIT, "opened after {took:?}");
     assert!(!volume.is_damaged());
     let rows = volume.table().blocks();
     let blocks: Vec<_> = rows.map(|row| row.sequence).collect();
     let head = volume.table().head();
     let mut reader = Reader::open(&volume).unwrap();
     let items: Vec<_> = reader.read(Query::blocks(blocks)).unwrap().collect();
-    log.judge_blocks(
-        &items,
-        head.saturating_sub(BLOCK_COUNT),
-        MARGIN_US + COMMIT_US as i64,
-    );
+    log.judge_blocks(&items, head.saturating_sub(BLOCK_COUNT));
     for stream in (0..STREAM_COUNT).map(StreamId) {
         let all = camring::base::time::TimeRange::ALL;
         let items: Vec<_> = reader.read(Query::time([stream], all)).unwrap().collect();

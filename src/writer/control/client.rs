@@ -57,7 +57,7 @@ impl ControlClient {
                     .at(dir.display());
             }
             let text = format!("nobody records {}", dir.display());
-            Error::new(ErrorKind::NotFound, text).with_remedy("`camring record` does")
+            Error::new(ErrorKind::NotFound, text).with_remedy("Start to record it first")
         })?;
         let set_up = stream
             .set_write_timeout(Some(TRANSFER_PATIENCE))
