@@ -25,6 +25,7 @@ pub mod walk;
 pub mod watermark;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -115,6 +116,21 @@ impl Volume {
     ) -> Result<Self> {
         create::create(dir.as_ref(), options, progress)?;
         Self::open(dir)
+    }
+
+    /// As [`create`](Self::create), until `progress` breaks: then there is no volume, and what was
+    /// in `dir` before is still there unless it had to make room for the new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create::create`].
+    pub fn create_until(
+        dir: impl AsRef<Path>,
+        options: &CreateOptions,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Self>> {
+        let made = create::create_until(dir.as_ref(), options, progress)?;
+        made.map(|_| Self::open(dir)).transpose()
     }
 
     /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works

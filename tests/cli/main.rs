@@ -13,6 +13,7 @@ mod cameras;
 mod care;
 mod demo;
 mod export;
+mod making;
 mod program;
 mod query;
 mod recording;
