@@ -150,7 +150,7 @@ impl RtspCamera {
     }
 
     /// The URL without path and query.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         match self.url.port() {
             Some(port) => format!("rtsp://{host}:{port}/.."),
