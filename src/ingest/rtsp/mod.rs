@@ -20,7 +20,7 @@ mod tracks;
 
 use std::time::Duration;
 
-pub use self::camera::{Credentials, RtspCamera, Transport};
+pub use self::camera::{Credentials, RtspCamera, Transport, login_parameter};
 pub use self::recorder::Recorder;
 pub use self::status::{CameraReport, CameraState, CameraStatus};
 
