@@ -9,6 +9,7 @@
     reason = "a panic is how a test fails, and a test that is skipped says so"
 )]
 
+mod alone;
 mod cameras;
 mod care;
 mod demo;

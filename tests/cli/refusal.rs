@@ -133,6 +133,8 @@ fn what_makes_no_sense_has_the_code_2() {
     refuses(&dir, &range, 2, "is before");
     let twice = "record {} --camera 1=rtsp://127.0.0.1:9/x --camera 1=rtsp://127.0.0.1:9/y";
     refuses(&dir, twice, 2, "two cameras have the ID 1");
+    let named = "record {} --camera 1:a=rtsp://127.0.0.1:9/x --camera 2:a=rtsp://127.0.0.1:9/y";
+    refuses(&dir, named, 2, "have the same name, a");
 }
 
 #[test]
@@ -146,6 +148,12 @@ fn passwords_are_kept_where_only_their_owner_can_read_them() {
     let ended = run(&recording.dir(), &args);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+    let args = format!("{camera} --for 1s --credentials {}", secret.display());
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&secret, "1 admin hunter2\n7 admin hunter2\n").unwrap();
+    let unused = run(&recording.dir(), &args);
+    let told = "credentials for camera 7, which is not recorded";
+    assert!(unused.stderr.contains(told), "{}", unused.stderr);
     let in_url = run(
         &recording.dir(),
         "record {} --camera 1=rtsp://admin:hunter2@127.0.0.1/x",

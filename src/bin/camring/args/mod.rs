@@ -15,7 +15,7 @@ use camring::frame::StreamId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
-use self::camera::Record;
+use self::camera::{CameraChange, Record};
 use crate::{size, time};
 
 /// Records video from many cameras into a ring on disk, and plays it back.
@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 no volume there, \
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 nothing there (no volume, stream, block or recorder), \
 11 locked by another process, 12 would destroy data (see --force), 130 interrupted.";
 
 /// When to use colours.
@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Record cameras into a volume until stopped.
     #[cfg(feature = "rtsp")]
     Record(Record),
+    /// Add a camera to a recording that goes on, or remove one.
+    #[cfg(feature = "rtsp")]
+    Camera(CameraChange),
     /// Show what a volume is: size, age, health, and how it is written.
     Info(Read),
     /// List the streams of a volume.

@@ -2,6 +2,8 @@
 //! form of what they print to `output`.
 
 mod blocks;
+#[cfg(feature = "rtsp")]
+mod camera;
 mod commit;
 mod create;
 mod demo;
@@ -28,6 +30,8 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Create(args) => create::run(args, screen),
         #[cfg(feature = "rtsp")]
         Command::Record(args) => record::run(args, screen),
+        #[cfg(feature = "rtsp")]
+        Command::Camera(args) => camera::run(args),
         Command::Info(args) => info::run(args),
         Command::Streams(args) => streams::run(args),
         Command::Timeline(args) => timeline::run(args),
