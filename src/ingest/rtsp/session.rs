@@ -314,8 +314,17 @@ impl From<AudioFrame> for Arrived {
             clock: frame.timestamp().timestamp(),
             lost_packet_count: frame.loss(),
             has_new_parameters: false,
-            payload: Bytes::copy_from_slice(frame.data()),
+            payload: Bytes::from_owner(Sound(frame)),
         }
+    }
+}
+
+/// A frame of sound as the owner of its bytes: retina lends them, and a copy would be one too many.
+struct Sound(AudioFrame);
+
+impl AsRef<[u8]> for Sound {
+    fn as_ref(&self) -> &[u8] {
+        self.0.data()
     }
 }
 
