@@ -28,6 +28,9 @@ pub(crate) struct Cli {
     /// When to use colours.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+    /// Print times in UTC instead of local time.
+    #[arg(long, global = true)]
+    pub(crate) utc: bool,
     /// Say more on stderr; twice for details.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -94,6 +97,10 @@ pub(crate) enum Command {
     Rebuild(Rebuild),
     /// Try it all out with cameras that are not there.
     Demo(Demo),
+    /// Print what a shell needs to complete the words of this command line.
+    Completions(Completions),
+    /// Print the manual page.
+    Man,
     /// Record the built-in cameras. `demo` starts this, and kills it.
     #[command(hide = true)]
     DemoRecord(DemoRecord),
@@ -289,11 +296,28 @@ pub(crate) struct Demo {
     pub(crate) dir: PathBuf,
 }
 
+/// For which shell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring completions bash
+  camring completions zsh
+
+For bash, put what is printed into ~/.local/share/bash-completion/completions/camring")]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
 /// Records the built-in cameras.
 #[derive(Debug, Args)]
 pub(crate) struct DemoRecord {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
+    /// Stop also when the input ends: whoever started this holds the other end.
+    #[arg(long)]
+    pub(crate) until_input_ends: bool,
     /// Stop after this long, such as 30s.
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_duration)]
     pub(crate) duration: Duration,

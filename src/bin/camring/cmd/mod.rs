@@ -1,6 +1,7 @@
 //! The commands, a file for each. They read with `Reader`, record with `Writer`, and leave the
 //! form of what they print to `output`.
 
+mod about;
 mod blocks;
 #[cfg(feature = "rtsp")]
 mod camera;
@@ -42,6 +43,8 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Rebuild(args) => rebuild::run(args),
         Command::Export(args) => export::run(args, screen),
         Command::Demo(args) => demo::run(args, screen),
+        Command::Completions(args) => about::completions(args),
+        Command::Man => about::man(),
         Command::DemoRecord(args) => demo_record::run(args),
     }
 }
