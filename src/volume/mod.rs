@@ -352,16 +352,27 @@ impl Volume {
             .parse()
             .ok()
             .and_then(|id| state.registry.get(StreamId(id)));
-        by_number
-            .or_else(|| state.registry.by_name(text))
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::NotFound,
-                    format!("no stream, or more than one, is called {text}"),
-                )
-                .with_remedy("`camring streams` lists numbers and names")
-            })
+        if let Some(stream) = by_number {
+            return Ok(stream.clone());
+        }
+        let named: Vec<_> = state.registry.by_name(text).collect();
+        let (what, remedy) = match named[..] {
+            [stream] => return Ok(stream.clone()),
+            [] => (
+                format!("no stream is called {text}"),
+                "`camring streams` lists numbers and names",
+            ),
+            [first, second, ..] => (
+                format!(
+                    "{} streams are called {text}, such as {} and {}",
+                    named.len(),
+                    first.id,
+                    second.id
+                ),
+                "Give the number of one, which `camring streams` lists",
+            ),
+        };
+        Err(Error::new(ErrorKind::NotFound, what).with_remedy(remedy))
     }
 
     /// The presentation times of everything that is recorded; none where nothing is.
