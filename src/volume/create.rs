@@ -85,7 +85,7 @@ impl CreateOptions {
 /// - [`Busy`](ErrorKind::Busy): the volume that was to be replaced is being recorded, or somebody
 ///   else creates one in `dir`.
 /// - [`Unsupported`](ErrorKind::Unsupported): the file system refuses direct I/O, or the system
-///   io_uring.
+///   `io_uring`.
 /// - [`Io`](ErrorKind::Io): among others, too little space.
 pub fn create(
     dir: &Path,

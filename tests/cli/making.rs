@@ -15,7 +15,7 @@ use crate::skip::skip;
 /// A user who owns nothing.
 const NOBODY: u32 = 65_534;
 
-/// Runs a program without io_uring, as many containers do.
+/// Runs a program without `io_uring`, as many containers do.
 const WITHOUT_IO_URING: &str = "
 import ctypes, os, struct, sys
 code = struct.pack('HBBI', 0x20, 0, 0, 0)             # load the number of the call

@@ -243,6 +243,7 @@ fn send_pictures_then_sound(client: &TcpStream) -> std::io::Result<()> {
     send_pictures(client, 0..0)?;
     for number in 0.. {
         send_sound(client, number, 160 * u32::from(number))?;
+        // As long as the sound lasts.
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

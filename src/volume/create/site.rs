@@ -103,7 +103,7 @@ impl<'d> Site<'d> {
         made.map(Some)
     }
 
-    /// Tries what can be tried before anything is given up: direct I/O, and io_uring. Returns the
+    /// Tries what can be tried before anything is given up: direct I/O, and `io_uring`. Returns the
     /// unit in which the file system transfers.
     fn probe(&self, partial: &Path) -> Result<u32> {
         let pool = BufferPool::new(1, HUGE_LEN)?;
