@@ -86,11 +86,15 @@ fn first_setup(items: &[Item]) -> &StreamSetup {
 /// The items without the gap at the very start of cameras that are described by their first picture:
 /// sound that comes before it cannot be kept.
 fn without_first_silence(kind: &str, mut items: Vec<Item>) -> Vec<Item> {
-    let is_gap = |item: &&Item| matches!(item, Item::Gap(gap) if gap.cause == GapCause::NoSignal);
-    let count = items.iter().take_while(is_gap).count();
-    let has_late_sound = kind == "mjpeg+pcmu" && count == 2;
+    let is_silence = |item: &&Item| match item {
+        Item::Setup(setup) => setup.tracks.is_empty(),
+        Item::Gap(gap) => gap.cause == GapCause::NoSignal,
+        _ => false,
+    };
+    let count = items.iter().take_while(is_silence).count();
+    let has_late_sound = kind == "mjpeg+pcmu" && count == 3;
     if has_late_sound {
-        items.drain(..2);
+        items.drain(..3);
     }
     items
 }
@@ -361,13 +365,29 @@ fn a_camera_that_freezes_is_a_gap_after_the_read_timeout() {
     assert!(expected.contains(&after), "{after:?}");
     assert_eq!(
         status.report().last_error.unwrap(),
-        "the camera sent no frame for 1s"
+        "the camera sent no picture for 1s"
     );
     server.signal(Signal::CONT);
     collector.wait("the end of the gap", |items| {
         gaps(items, 1)
             .last()
             .is_some_and(|(gap, _)| gap.end.is_some())
+    });
+    runtime.block_on(recorder.stop());
+}
+
+/// The sound of a camera goes on for ever; that is no reason to believe that it is recorded.
+#[test]
+fn a_camera_whose_pictures_stop_is_lost_even_if_its_sound_goes_on() {
+    let actor = Actor::start(Manner::PicturesStop, 0);
+    let runtime = runtime();
+    let (mut recorder, collector) = recorder(&runtime, impatient());
+    let status = recorder.add(camera(1, &actor.url())).unwrap();
+    let items = collector.wait("a gap", |items| !gaps(items, 1).is_empty());
+    assert!(frame_count(&items, 1, 0) > 0, "pictures came first");
+    assert!(frame_count(&items, 1, 1) > 25, "and sound to the end");
+    collector.wait("the loss on record", |_| {
+        status.report().last_error.as_deref() == Some("the camera sent no picture for 1s")
     });
     runtime.block_on(recorder.stop());
 }
@@ -399,6 +419,12 @@ fn a_camera_that_is_not_there_is_a_gap_from_the_start_and_others_do_not_suffer()
     let error = |n: usize| errors[n].as_deref().unwrap_or_default();
     assert!(error(0).contains("refused"), "{errors:?}");
     assert!(error(1).contains("404"), "{errors:?}");
+    assert!(error(1).contains("Check the path in its URL"), "{errors:?}");
+    let name_of = |stream| match collector.items(stream).first() {
+        Some(Item::Setup(setup)) => setup.name.clone(),
+        other => panic!("a camera that is not there has no name: {other:?}"),
+    };
+    assert_eq!([name_of(1), name_of(2)], ["camera 1", "camera 2"]);
     assert!(recorder.add(camera(1, "rtsp://127.0.0.1:1/")).is_err());
 
     runtime.block_on(recorder.remove(StreamId(3))).unwrap();
@@ -406,11 +432,30 @@ fn a_camera_that_is_not_there_is_a_gap_from_the_start_and_others_do_not_suffer()
     assert!(runtime.block_on(recorder.remove(StreamId(3))).is_err());
     // The time in which camera 4 is tried three more times is long enough for some pictures.
     nonsense.wait_for_clients(nonsense.client_count() + 3);
+    let items = collector.items(3);
     assert_eq!(
         collector.frames(3, 0).len(),
         count,
         "a removed camera sends nothing"
     );
+    let last = collector.frames(3, 0).last().unwrap().time;
+    let idle = Gap {
+        cause: GapCause::Idle,
+        start: last,
+        end: None,
+        lost_count: None,
+    };
+    assert_eq!(items.last(), Some(&Item::Gap(idle)));
+
+    recorder.add(camera(3, &server.url("h264s/0"))).unwrap();
+    let count = items.len();
+    collector.wait("it again", |items| frame_count(items, 3, 0) > count);
+    let next = collector.frames(3, 0)[items.len() - 2].time;
+    let closed = Gap {
+        end: Some(next),
+        ..idle
+    };
+    assert_eq!(collector.items(3)[items.len()], Item::Gap(closed));
     runtime.block_on(recorder.stop());
 }
 

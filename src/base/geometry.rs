@@ -172,8 +172,9 @@ impl Geometry {
             .is_some_and(|len| i64::try_from(len).is_ok() && u32::try_from(slot_count).is_ok());
         if !fits {
             return Err(Error::invalid(format!(
-                "{slot_count} blocks: more than 2^32 or 2^63 bytes"
-            )));
+                "{slot_count} blocks: a volume has less than 2^32, and less than 2^63 bytes"
+            ))
+            .with_remedy("Choose a smaller size, or larger blocks"));
         }
         Ok(Self {
             block_len,

@@ -12,6 +12,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind as IoKind;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -97,6 +98,24 @@ pub fn open_data(path: &Path, access: Access) -> Result<DataFile> {
 /// [`Io`](ErrorKind::Io) for all else, too little space among it: refused at once when it is
 /// plain. The file is removed again.
 pub fn create_data(path: &Path, len: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<DataFile> {
+    let mut go_on = |done, total| {
+        progress(done, total);
+        ControlFlow::Continue(())
+    };
+    let made = create_data_until(path, len, &mut go_on)?;
+    made.ok_or_else(|| Error::new(ErrorKind::Failed, "the creation was stopped").at(path.display()))
+}
+
+/// As [`create_data`]; when `progress` breaks, the file is removed again and there is none.
+///
+/// # Errors
+///
+/// As [`create_data`].
+pub fn create_data_until(
+    path: &Path,
+    len: u64,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<DataFile>> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -104,20 +123,22 @@ pub fn create_data(path: &Path, len: u64, progress: &mut dyn FnMut(u64, u64)) ->
         .mode(0o600)
         .open(path)
         .map_err(|e| create_error(e, path))?;
-    fill_new(file, path, len, progress).inspect_err(|_| {
-        // Made above, and by nobody else (`create_new`).
-        if let Err(error) = std::fs::remove_file(path) {
-            tracing::warn!(path = %path.display(), %error, "a partial data file was left behind");
-        }
-    })
+    let made = fill_new(file, path, len, progress);
+    // Made above, and by nobody else (`create_new`).
+    if !matches!(made, Ok(Some(_)))
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(path = %path.display(), %error, "a partial data file was left behind");
+    }
+    made
 }
 
 fn fill_new(
     file: File,
     path: &Path,
     len: u64,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<DataFile> {
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<DataFile>> {
     let at = |error: Error| error.at(path.display());
     rustix::fs::fcntl_setfl(&file, OFlags::DIRECT).map_err(|e| open_error(e, path))?;
     let file = lock(file, path, Access::Write)?;
@@ -133,15 +154,18 @@ fn fill_new(
             "{len} bytes: must be a multiple of {unit_len}"
         ))));
     }
-    data.write_zeroes(len, progress).map_err(|e| match e {
+    let written = data.write_zeroes(len, progress).map_err(|e| match e {
         Errno::NOSPC => no_space(path, len, free_len),
         e => at(Error::io(format!("write {len} bytes of zeroes"), e)),
     })?;
+    if written.is_break() {
+        return Ok(None);
+    }
     rustix::fs::fsync(&data.file)
         .map_err(|e| at(Error::io("put the file on stable storage", e)))?;
     sync_directory_of(path)?;
     data.len = len;
-    Ok(data)
+    Ok(Some(data))
 }
 
 /// Whether another opening of `path`, in this process or another one, holds it for writing.
@@ -247,11 +271,17 @@ impl DataFile {
         }
     }
 
-    /// Writes zeroes from the start up to `len`.
-    fn write_zeroes(&self, len: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<(), Errno> {
-        progress(0, len);
-        if self.zero_without_data(len, progress)? {
-            return Ok(());
+    /// Writes zeroes from the start up to `len`, or as far as `progress` lets it.
+    fn write_zeroes(
+        &self,
+        len: u64,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Errno> {
+        if progress(0, len).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Some(end) = self.zero_without_data(len, progress)? {
+            return Ok(end);
         }
         // The file system may find long stretches for the whole file at once.
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
@@ -271,17 +301,19 @@ impl DataFile {
                 Err(Errno::INTR) => continue,
                 Err(e) => return Err(e),
             }
-            progress(done, len);
+            if progress(done, len).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Asks the file system for written zeroes; returns whether it can.
+    /// Asks the file system for written zeroes; returns nothing if it cannot do that.
     fn zero_without_data(
         &self,
         len: u64,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<bool, Errno> {
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<ControlFlow<()>>, Errno> {
         let mut done = 0;
         while done < len {
             let step_len = ZERO_STEP_LEN.min(len - done);
@@ -289,13 +321,15 @@ impl DataFile {
                 Ok(()) => done += step_len,
                 Err(Errno::INTR) => continue,
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) if done == 0 => {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Err(e) => return Err(e),
             }
-            progress(done, len);
+            if progress(done, len).is_break() {
+                return Ok(Some(ControlFlow::Break(())));
+            }
         }
-        Ok(true)
+        Ok(Some(ControlFlow::Continue(())))
     }
 }
 
@@ -398,7 +432,8 @@ fn create_error(error: std::io::Error, path: &Path) -> Error {
     }
 }
 
-fn no_space(path: &Path, needed_len: u64, free_len: u64) -> Error {
+/// The error for a file system with too little room for a data file at `path`.
+pub fn no_space(path: &Path, needed_len: u64, free_len: u64) -> Error {
     Error::io(
         format!("reserve {needed_len} bytes, {free_len} bytes are free"),
         Errno::NOSPC,

@@ -1,7 +1,7 @@
 //! `volume.json`: where the data is. A cache for people and for a quick start; everything in it is
 //! also in the block headers.
 
-use std::io::Read;
+use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use crate::base::error::{Error, ErrorKind, Result};
 pub const CONFIG_NAME: &str = "volume.json";
 /// Name of the data file where none is configured.
 pub const DATA_NAME: &str = "data";
+/// Name of the data file while the volume is being created.
+pub const PARTIAL_NAME: &str = "data.new";
 
 /// The longest `volume.json` that is read, in bytes.
 const MAX_LEN: u64 = 1 << 20;
@@ -76,9 +78,16 @@ impl Config {
 /// # Errors
 ///
 /// [`NotFound`](ErrorKind::NotFound) when there is no such directory, or nothing of a volume in
-/// it.
+/// it; [`Io`](ErrorKind::Io) when that cannot be found out, for want of permission for instance.
 pub fn data_path(dir: &Path) -> Result<PathBuf> {
-    let meta = std::fs::metadata(dir).map_err(|e| not_a_volume(dir).with_source(e))?;
+    let unknown = |e| {
+        Error::io(format_args!("look into {}", dir.display()), e)
+            .with_remedy("Do this as the user to whom it belongs")
+    };
+    let meta = std::fs::metadata(dir).map_err(|e| match e.kind() {
+        IoKind::NotFound | IoKind::NotADirectory => not_a_volume(dir).with_source(e),
+        _ => unknown(e),
+    })?;
     if !meta.is_dir() {
         return Err(not_a_volume(dir).at("not a directory"));
     }
@@ -86,10 +95,13 @@ pub fn data_path(dir: &Path) -> Result<PathBuf> {
     let inside = named.iter().filter(|path| path.is_relative());
     let outside = named.iter().filter(|path| path.is_absolute());
     let default = PathBuf::from(DATA_NAME);
-    let mut places = inside.chain([&default]).chain(outside);
-    places
-        .find_map(|place| Some(dir.join(place)).filter(|path| path.exists()))
-        .ok_or_else(|| not_a_volume(dir))
+    for place in inside.chain([&default]).chain(outside) {
+        let path = dir.join(place);
+        if path.try_exists().map_err(unknown)? {
+            return Ok(path);
+        }
+    }
+    Err(not_a_volume(dir))
 }
 
 /// Makes sure that `path`, where the data of the volume in `dir` was found to be `located`, is not
@@ -124,9 +136,14 @@ pub fn refresh(dir: &Path, path: &Path, located: &Located) -> Result<()> {
 }
 
 fn not_a_volume(dir: &Path) -> Error {
+    let why = if dir.join(PARTIAL_NAME).exists() {
+        ": its creation was not finished"
+    } else {
+        ""
+    };
     Error::new(
         ErrorKind::NotFound,
-        format!("{} is no camring volume", dir.display()),
+        format!("{} is no camring volume{why}", dir.display()),
     )
     .with_remedy("Create one there, or check the path")
 }

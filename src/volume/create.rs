@@ -1,19 +1,20 @@
-//! Creating a volume: its directory, its data file, and the first two headers.
+//! Creating a volume: how large it becomes, and its first headers. Its directory and what is in it
+//! already is the business of `site`.
 
-use std::path::{Path, PathBuf};
+mod site;
 
-use super::config::{CONFIG_NAME, Config, DATA_NAME};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use self::site::Site;
 use super::fetch::Fetcher;
 use super::locate::Located;
-use super::medium::{FileMedium, Medium};
-use super::{cachefile, tablefile};
 use crate::base::error::{Error, ErrorKind, Result};
-use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, MIN_SLOT_COUNT, Nonce, Position, VolumeId};
+use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, MIN_SLOT_COUNT, Nonce, Position};
 use crate::base::time::{Clock, SystemClock};
 use crate::block::{BlockHeader, BlockId, PAGE_LEN};
 use crate::io::Device;
-use crate::io::buffer::{Buffer, BufferPool, HUGE_LEN};
-use crate::io::direct::{self, Access};
+use crate::io::buffer::Buffer;
 
 /// How large a volume is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +40,6 @@ pub struct CreateOptions {
 /// How many slots get a header at creation. Two must agree at all times, and the first life
 /// overwrites them one by one: with four, a write that is torn there leaves enough.
 const FIRST_HEADERS: u64 = 4;
-
-/// The files of a volume.
-const FILES: [&str; 5] = [
-    DATA_NAME,
-    CONFIG_NAME,
-    tablefile::TABLE_NAME,
-    cachefile::TIMELINE_NAME,
-    "control",
-];
 
 const GIB: u64 = 1 << 30;
 
@@ -81,49 +73,51 @@ impl CreateOptions {
 /// Creates a volume in `dir`, which is made if it is missing. `progress` is told the bytes
 /// written and the bytes in all.
 ///
+/// A volume that is to be replaced is given up as late as it can be: when the new one is complete,
+/// or, where there is no room for both, when everything was tried that can be tried without it.
+/// What can fail after that is the disk itself, or another program that takes the room.
+///
 /// # Errors
 ///
 /// - [`Invalid`](ErrorKind::Invalid): the size or block size is out of range.
 /// - [`Exists`](ErrorKind::Exists): there is a volume or something else in `dir`; nothing was
 ///   changed.
-/// - [`Busy`](ErrorKind::Busy): the volume that was to be replaced is being recorded.
-/// - [`Unsupported`](ErrorKind::Unsupported): the file system refuses direct I/O.
+/// - [`Busy`](ErrorKind::Busy): the volume that was to be replaced is being recorded, or somebody
+///   else creates one in `dir`.
+/// - [`Unsupported`](ErrorKind::Unsupported): the file system refuses direct I/O, or the system
+///   `io_uring`.
 /// - [`Io`](ErrorKind::Io): among others, too little space.
 pub fn create(
     dir: &Path,
     options: &CreateOptions,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Located> {
+    let mut go_on = |done, total| {
+        progress(done, total);
+        ControlFlow::Continue(())
+    };
+    let made = create_until(dir, options, &mut go_on)?;
+    made.ok_or_else(|| Error::new(ErrorKind::Failed, "the creation was stopped").at(dir.display()))
+}
+
+/// As [`create`]; when `progress` breaks, what was made is removed again and there is no volume.
+///
+/// # Errors
+///
+/// As [`create`].
+pub fn create_until(
+    dir: &Path,
+    options: &CreateOptions,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Option<Located>> {
     let geometry = options.geometry(crate::base::geometry::PAGE_LEN)?;
-    let is_new = prepare_directory(dir, options.replace)?;
-    let made = create_in(dir, geometry, progress);
-    if made.is_err() && is_new {
+    let mut site = Site::prepare(dir, options.replace)?;
+    let made = site.build(geometry, progress);
+    if !matches!(made, Ok(Some(_))) && site.is_new {
         // Empty again, or not ours: then it stays.
         let _ = std::fs::remove_dir(dir);
     }
     made
-}
-
-fn create_in(
-    dir: &Path,
-    geometry: Geometry,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Located> {
-    let path = dir.join(DATA_NAME);
-    let file = direct::create_data(&path, geometry.device_len(), progress)?;
-    let unit_len = file.alignment().unit_len();
-    drop(file);
-    let geometry = Geometry::new(geometry.block_len(), geometry.slot_count(), unit_len)?;
-    let located = Located {
-        volume: VolumeId::random()?,
-        geometry,
-    };
-    let pool = BufferPool::new(1, HUGE_LEN)?;
-    let mut device = FileMedium::new(&path).open(Access::Write, &pool)?;
-    write_first_headers(device.as_mut(), &located)?;
-    Config::new(&located, PathBuf::from(DATA_NAME)).save(dir)?;
-    direct::sync_directory_of(&path)?;
-    Ok(located)
 }
 
 /// Writes the headers that make a device a volume: block 0 into the first slots, flushed.
@@ -161,52 +155,6 @@ pub fn write_first_headers<D: Device + ?Sized>(device: &mut D, located: &Located
         fetch.write(located.geometry.offset_of_slot(slot), len, page)?;
     }
     fetch.flush()
-}
-
-/// Makes sure that `dir` is an empty directory of our own; says whether it was made.
-fn prepare_directory(dir: &Path, replace: bool) -> Result<bool> {
-    use std::os::unix::fs::DirBuilderExt;
-    let at = |e: std::io::Error| Error::io(format_args!("make {}", dir.display()), e);
-    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => return Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(at(e).with_remedy("Check that the path above it exists")),
-    }
-    let entries = std::fs::read_dir(dir).map_err(at)?;
-    let names: Vec<_> = entries
-        .filter_map(std::result::Result::ok)
-        .map(|e| e.file_name())
-        .collect();
-    if names.is_empty() {
-        return Ok(false);
-    }
-    let place = dir.display();
-    if let Some(other) = names
-        .iter()
-        .find(|name| !FILES.iter().any(|file| *name == file))
-    {
-        let text = format!(
-            "{place} holds something that is no part of a volume: {}",
-            other.display()
-        );
-        return Err(Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory"));
-    }
-    if !replace {
-        let text = format!("{place} holds a volume already");
-        let remedy = "Replacing it destroys all its recordings, and has to be asked for";
-        return Err(Error::new(ErrorKind::Exists, text).with_remedy(remedy));
-    }
-    let data = dir.join(DATA_NAME);
-    if data.exists() && direct::is_locked_by_writer(&data)? {
-        let text = format!("{place} is being recorded");
-        return Err(Error::new(ErrorKind::Busy, text).with_remedy("Stop the recorder first"));
-    }
-    for name in names {
-        let path = dir.join(name);
-        std::fs::remove_file(&path)
-            .map_err(|e| Error::io(format_args!("remove {}", path.display()), e))?;
-    }
-    Ok(false)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod walk;
 pub mod watermark;
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -117,6 +118,21 @@ impl Volume {
     ) -> Result<Self> {
         create::create(dir.as_ref(), options, progress)?;
         Self::open(dir)
+    }
+
+    /// As [`create`](Self::create), until `progress` breaks: then there is no volume, and what was
+    /// in `dir` before is still there unless it had to make room for the new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create::create`].
+    pub fn create_until(
+        dir: impl AsRef<Path>,
+        options: &CreateOptions,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Option<Self>> {
+        let made = create::create_until(dir.as_ref(), options, progress)?;
+        made.map(|_| Self::open(dir)).transpose()
     }
 
     /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works
@@ -356,16 +372,27 @@ impl Volume {
             .parse()
             .ok()
             .and_then(|id| state.registry.get(StreamId(id)));
-        by_number
-            .or_else(|| state.registry.by_name(text))
-            .cloned()
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::NotFound,
-                    format!("no stream, or more than one, is called {text}"),
-                )
-                .with_remedy("The list of streams has their numbers and names")
-            })
+        if let Some(stream) = by_number {
+            return Ok(stream.clone());
+        }
+        let named: Vec<_> = state.registry.by_name(text).collect();
+        let (what, remedy) = match named[..] {
+            [stream] => return Ok(stream.clone()),
+            [] => (
+                format!("no stream is called {text}"),
+                "The list of streams has their numbers and names",
+            ),
+            [first, second, ..] => (
+                format!(
+                    "{} streams are called {text}, such as {} and {}",
+                    named.len(),
+                    first.id,
+                    second.id
+                ),
+                "Give the number of one",
+            ),
+        };
+        Err(Error::new(ErrorKind::NotFound, what).with_remedy(remedy))
     }
 
     /// The presentation times of everything that is recorded; none where nothing is.

@@ -35,13 +35,10 @@ impl Registry {
         self.streams.get(&stream)
     }
 
-    /// The stream with this name, if exactly one has it.
-    pub fn by_name(&self, name: &str) -> Option<&StreamInfo> {
-        let mut named = self
-            .streams
-            .values()
-            .filter(|stream| stream.setup.name == name);
-        named.next().filter(|_| named.next().is_none())
+    /// The streams with this name.
+    pub fn by_name<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r StreamInfo> {
+        let is_named = move |stream: &&StreamInfo| stream.setup.name == name;
+        self.streams.values().filter(is_named)
     }
 
     /// All streams, by number.

@@ -134,6 +134,63 @@ fn a_volume_is_not_replaced_by_accident() {
     assert!(frames_of(&replaced, CAMERA.0, TimeRange::ALL).is_empty());
 }
 
+/// The new volume cannot be made: then the old one is still there, with all that is in it.
+#[test]
+fn a_volume_that_cannot_be_replaced_is_kept() {
+    let dir = volume(16, BLOCK_LEN);
+    record(dir.path(), 0..50);
+    let huge = CreateOptions {
+        size: VolumeSize::Blocks(1 << 24),
+        ..options(true)
+    };
+    let refused = create(dir.path(), &huge).unwrap_err();
+    let words = ["bytes are free", "Choose a smaller size, or make room"];
+    assert_error(&refused, ErrorKind::Io, &words);
+    let volume = Volume::open(dir.path()).unwrap();
+    assert_eq!(numbers_of(&volume, CAMERA.0), (0..50).collect::<Vec<_>>());
+}
+
+/// Where there is no room for both, the old data goes to make room for the new one.
+#[test]
+fn a_volume_is_replaced_where_there_is_no_room_for_two() {
+    let name = "a_volume_is_replaced_where_there_is_no_room_for_two";
+    let Some(mounted) = Mounted::tmpfs(6 << 20) else {
+        return skip(name, "cannot mount");
+    };
+    let dir = mounted.0.path().join("volume");
+    match create(&dir, &options(false)) {
+        Err(e) if e.kind() == ErrorKind::Unsupported => {
+            return skip(name, "no direct I/O on tmpfs");
+        }
+        created => drop(created.unwrap()),
+    }
+    record(&dir, 0..50);
+    let longer = |count| CreateOptions {
+        size: VolumeSize::Blocks(count),
+        ..options(true)
+    };
+    create(&dir, &longer(40)).unwrap_err();
+    let volume = Volume::open(&dir).unwrap();
+    assert_eq!(numbers_of(&volume, CAMERA.0), (0..50).collect::<Vec<_>>());
+    let replaced = create(&dir, &longer(20)).unwrap();
+    assert_eq!(replaced.geometry().slot_count(), 20);
+}
+
+/// Any program may call a file `data`.
+#[test]
+fn a_file_called_data_is_not_taken_for_a_volume() {
+    let dir = empty_dir();
+    let data = dir.path().join("data");
+    std::fs::write(&data, "a table of measurements\n".repeat(1000)).unwrap();
+    for replace in [false, true] {
+        let refused = create(dir.path(), &options(replace)).unwrap_err();
+        let words = ["data", "no part of a volume", "Choose an empty directory"];
+        assert_error(&refused, ErrorKind::Exists, &words);
+        assert!(!refused.to_string().contains("holds a volume"), "{refused}");
+    }
+    assert_eq!(std::fs::metadata(&data).unwrap().len(), 24_000);
+}
+
 /// Sizes that make no ring are refused, and nothing is left behind.
 #[test]
 fn impossible_sizes_are_refused() {
@@ -159,7 +216,7 @@ fn impossible_sizes_are_refused() {
         (size(VolumeSize::Blocks(16), Some(128 << 20)), "64 MiB"),
         (
             size(VolumeSize::Blocks(u64::MAX), Some(BLOCK_LEN)),
-            "more than",
+            "less than 2^32",
         ),
     ];
     for (options, words) in cases {

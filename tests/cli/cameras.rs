@@ -11,14 +11,17 @@ use crate::rtsp_server::{Server, can_serve};
 
 /// Reads status lines up to the first in which `count` cameras are up and something was written.
 fn wait_until_up(recorder: &mut Running, count: u64) {
-    loop {
+    // One comes each second.
+    for _ in 0..60 {
         let line = recorder.line();
+        assert!(!line.is_empty(), "the recorder has ended");
         let status: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
         assert_eq!(status["event"], "status", "{line}");
         if status["up_count"] == count && status["written_byte_s"].as_u64().unwrap() > 100_000 {
             return;
         }
     }
+    panic!("waited in vain for {count} cameras");
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn a_camera_that_never_answers_is_a_failure() {
     let folder = folder();
     let dir = folder.path().join("volume");
     succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
-    let args = "record {} --camera 1=rtsp://127.0.0.1:9/secret-path --for 1s";
+    let args = "record {} --camera 1:attic=rtsp://127.0.0.1:9/secret-path --for 1s";
     let ended = end(&mut camring(&dir, args));
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
@@ -144,4 +147,116 @@ fn a_camera_that_never_answers_is_a_failure() {
         ended.stderr
     );
     assert!(!ended.stderr.contains("secret-path"), "{}", ended.stderr);
+    let lost = ended.stderr.lines().next().unwrap();
+    assert!(
+        lost.contains("attic") && lost.contains("127.0.0.1:9"),
+        "{lost}"
+    );
+
+    assert_eq!(
+        json(&dir, "streams {} --json")["streams"][0]["name"],
+        "attic"
+    );
+    let timeline = json(&dir, "timeline {} --stream attic --json");
+    let stretch = &timeline["streams"][0]["stretches"][0];
+    assert_eq!(
+        (&stretch["cause"], &stretch["is_open"]),
+        (&"no signal".into(), &true.into())
+    );
+    let ended = run(&dir, "export {} --stream attic -o attic.mkv");
+    assert_eq!(ended.code, Some(10), "{ended:?}");
+    assert!(ended.stderr.contains("never recorded"), "{}", ended.stderr);
+}
+
+/// A camera that is down when the recorder starts again is still what it was.
+#[test]
+fn a_camera_that_is_down_today_keeps_its_tracks() {
+    const NAME: &str = "a_camera_that_is_down_today_keeps_its_tracks";
+    if !can_serve(NAME) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --size 64MiB");
+    let url = server.url("h264s+aac/0");
+    succeed(&dir, &format!("record {{}} --camera 1:gate={url} --for 2s"));
+    let before = json(&dir, "streams {} --json");
+    assert_eq!(before["streams"][0]["tracks"][1]["codec"], "AAC");
+    let ended = run(
+        &dir,
+        "record {} --camera 1:door=rtsp://127.0.0.1:9/x --for 1s",
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let after = json(&dir, "streams {} --json");
+    assert_eq!(after["streams"][0]["name"], "door");
+    assert_eq!(
+        after["streams"][0]["tracks"],
+        before["streams"][0]["tracks"]
+    );
+}
+
+#[test]
+fn cameras_are_added_and_removed_while_others_are_recorded() {
+    const NAME: &str = "cameras_are_added_and_removed_while_others_are_recorded";
+    if !can_serve(NAME) {
+        return;
+    }
+    let server = Server::start(&["--user", "viewer", "--password", "hunter2"]);
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --size 64MiB");
+    let yard = format!("camera add {{}} 2:yard={}", server.url("h264s/0"));
+    let nobody = run(&dir, &yard);
+    assert_eq!(nobody.code, Some(10), "{nobody:?}");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "1 viewer hunter2\n").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let args = format!(
+        "record {{}} --camera 1:gate={} --credentials {} --json",
+        server.url("h264_2M/0"),
+        secret.display()
+    );
+    let mut command = camring(&dir, &args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut recorder = Running::start(&mut command);
+    wait_until_up(&mut recorder, 1);
+
+    for (args, code) in [
+        ("camera add {} 1:attic=rtsp://127.0.0.1:9/x", 2),
+        ("camera add {} 7:gate=rtsp://127.0.0.1:9/x", 2),
+        ("camera add {} 7=rtsp://admin:hunter2@127.0.0.1:9/x", 2),
+        (
+            "camera add {} 7=rtsp://127.0.0.1/ --credentials /nowhere",
+            1,
+        ),
+        ("camera remove {} 7", 10),
+    ] {
+        let ended = run(&dir, args);
+        assert_eq!(ended.code, Some(code), "{args}: {ended:?}");
+        assert!(!ended.stderr.contains("hunter2"), "{}", ended.stderr);
+    }
+    // The recorder reads its file of credentials anew.
+    std::fs::write(&secret, "1 viewer hunter2\n2 viewer hunter2\n").unwrap();
+    succeed(&dir, &yard);
+    wait_until_up(&mut recorder, 2);
+    succeed(&dir, "commit {}");
+    succeed(&dir, "camera remove {} 2");
+    wait_until_up(&mut recorder, 1);
+    let gap = |dir| {
+        let timeline = json(dir, "timeline {} --stream yard --json");
+        let stretches = timeline["streams"][0]["stretches"].as_array().unwrap();
+        let gaps: Vec<_> = stretches.iter().filter(|s| s["state"] == "gap").collect();
+        assert_eq!(gaps.len(), 1, "{timeline}");
+        (gaps[0]["cause"].clone(), gaps[0]["is_open"].clone())
+    };
+    assert_eq!(gap(&dir), ("idle".into(), true.into()));
+    succeed(&dir, &yard);
+    wait_until_up(&mut recorder, 2);
+    recorder.signal(Signal::INT);
+    let ended = recorder.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let last: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["cameras"][1]["name"], "yard");
+    assert_eq!(gap(&dir), ("idle".into(), false.into()));
 }

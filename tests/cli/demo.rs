@@ -1,9 +1,12 @@
 //! `camring demo`, from an empty directory to files that play.
 
+use std::process::Stdio;
+
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::clip::{Probe, has_tool, run as run_tool};
-use crate::program::{camring, end, folder, json, run, succeed};
+use crate::program::{Running, camring, end, folder, json, run, succeed};
 
 const NAME: &str = "the_demo_shows_its_kill_and_exports_what_plays";
 
@@ -106,6 +109,25 @@ fn a_demo_that_cannot_begin_says_why() {
         "{}",
         ended.stderr
     );
+}
+
+/// Whoever has started the demonstration ends it in the middle, by whatever signal.
+#[test]
+fn a_demo_that_is_ended_leaves_no_recorder_behind() {
+    let folder = folder();
+    for signal in [Signal::INT, Signal::KILL] {
+        let dir = folder.path().join("volume");
+        let mut command = camring(&dir, "demo {}");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut demo = Running::start(&mut command);
+        let mut lines = std::iter::repeat_with(|| demo.line()).take(5);
+        assert!(lines.any(|line| line.contains("records 4 cameras")));
+        drop(lines);
+        demo.signal(signal);
+        // The recorder has inherited its end of the pipe, so this waits for both.
+        assert_ne!(demo.end().code, Some(0));
+        assert_eq!(json(&dir, "info {} --json")["is_being_recorded"], false);
+    }
 }
 
 /// What a user sees who asks for everything that happens.

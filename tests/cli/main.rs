@@ -9,10 +9,12 @@
     reason = "a panic is how a test fails, and a test that is skipped says so"
 )]
 
+mod alone;
 mod cameras;
 mod care;
 mod demo;
 mod export;
+mod making;
 mod program;
 mod query;
 mod recording;

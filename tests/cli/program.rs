@@ -86,6 +86,11 @@ impl Running {
         line
     }
 
+    /// Reads no more of what it prints: it writes into a closed pipe from here on.
+    pub(crate) fn hang_up(&mut self) {
+        self.stdout = None;
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended; then there is nothing to tell it.
         let _ = kill_process(self.pid, signal);

@@ -7,7 +7,7 @@ use camring::base::time::TimeRange;
 use camring::frame::Frame;
 use serde_json::Value;
 
-use crate::program::{Running, camring, json, run, succeed};
+use crate::program::{Running, camring, end, folder, json, run, succeed};
 use crate::recording::{LEN_US, Recording, START, at};
 
 /// A time as the program prints it, in microseconds since 1970.
@@ -203,4 +203,47 @@ fn a_volume_without_frames_can_be_looked_at() {
     }
     let ended = run(&dir, "export {} --stream 1 -o out.mkv");
     assert_eq!(ended.code, Some(10), "{ended:?}");
+}
+
+/// Whoever compares with other machines reads UTC, in every zone.
+#[test]
+fn times_are_printed_in_utc_on_request() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    let print = |args: &str| {
+        let ended = end(camring(&dir, args).env("TZ", "EET-2"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.stdout
+    };
+    assert!(print("info {} --json").contains("+02:00"));
+    let in_utc = print("info {} --json --utc");
+    assert!(!in_utc.contains("+02:00"), "{in_utc}");
+    assert!(
+        in_utc.contains("2026-11-18T11:06:40.000000+00:00"),
+        "{in_utc}"
+    );
+}
+
+/// Packages install them, and both know every command.
+#[test]
+fn shells_and_man_know_every_command() {
+    let folder = folder();
+    let help = succeed(folder.path(), "--help");
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<_> = lines
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() > 12, "{commands:?}");
+    let man = succeed(folder.path(), "man");
+    assert!(man.contains(".TH camring 1"), "{man}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = succeed(folder.path(), &format!("completions {shell}"));
+        for command in &commands {
+            assert!(script.contains(command), "{shell}: {command}");
+            let section = format!(".SH \"camring {command}\"");
+            assert!(man.contains(&section), "{command}");
+        }
+    }
+    assert!(!man.contains("demo-record"));
 }

@@ -5,10 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use camring::Writer;
+use camring::base::time::Timestamp;
+use camring::frame::{FrameSink as _, Gap, GapCause, Item, StreamId, StreamSetup};
 use camring::writer::WriterOptions;
 
 use crate::program::{folder, run, succeed};
 use crate::recording::{Recording, at};
+use crate::skip::skip;
 
 /// The program refuses with `code`, and one line that holds `text`.
 fn refuses(dir: &Path, args: &str, code: i32, text: &str) {
@@ -56,6 +59,12 @@ fn where_no_volume_is_the_code_is_10() {
 fn where_nothing_of_that_name_is_the_code_is_10() {
     let recording = Recording::new();
     let dir = recording.dir();
+    refuses(
+        &dir,
+        "timeline {} --stream attic",
+        10,
+        "no stream is called attic",
+    );
     refuses(&dir, "timeline {} --stream attic", 10, "numbers and names");
     refuses(
         &dir,
@@ -129,10 +138,22 @@ fn what_makes_no_sense_has_the_code_2() {
     );
     refuses(&dir, "dump {}", 2, "BLOCK");
     refuses(&dir, "blocks {} --from soon", 2, "is no point in time");
+    refuses(&dir, "blocks {} --from ", 2, "there is no time");
+    let many = "create {} --blocks 4294967296 --force";
+    refuses(&dir, many, 2, "Choose a smaller size");
+    refuses(&dir, "export {} --stream 1 -o {}", 2, "is a directory");
+    refuses(
+        &dir,
+        "export {} --stream 1 -o {} --force",
+        2,
+        "is a directory",
+    );
     let range = format!("blocks {{}} --from {} --to {}", at(2_000), at(1_000));
     refuses(&dir, &range, 2, "is before");
     let twice = "record {} --camera 1=rtsp://127.0.0.1:9/x --camera 1=rtsp://127.0.0.1:9/y";
     refuses(&dir, twice, 2, "two cameras have the ID 1");
+    let named = "record {} --camera 1:a=rtsp://127.0.0.1:9/x --camera 2:a=rtsp://127.0.0.1:9/y";
+    refuses(&dir, named, 2, "have the same name, a");
 }
 
 #[test]
@@ -146,6 +167,12 @@ fn passwords_are_kept_where_only_their_owner_can_read_them() {
     let ended = run(&recording.dir(), &args);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+    let args = format!("{camera} --for 1s --credentials {}", secret.display());
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&secret, "1 admin hunter2\n7 admin hunter2\n").unwrap();
+    let unused = run(&recording.dir(), &args);
+    let told = "credentials for camera 7, which is not recorded";
+    assert!(unused.stderr.contains(told), "{}", unused.stderr);
     let in_url = run(
         &recording.dir(),
         "record {} --camera 1=rtsp://admin:hunter2@127.0.0.1/x",
@@ -177,4 +204,60 @@ fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
     let ended = run(&recording.dir(), record);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stderr.contains("It can be read"), "{}", ended.stderr);
+}
+
+/// Two streams of one name, recorded by a program that does not mind.
+#[test]
+fn a_name_that_two_streams_have_is_told_with_their_numbers() {
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
+    let writer = Writer::open(&dir, WriterOptions::default()).unwrap();
+    let mut producer = writer.producer().unwrap();
+    for id in [4, 7] {
+        let setup = StreamSetup {
+            name: "door".to_owned(),
+            tracks: Vec::new(),
+        };
+        let gap = Gap {
+            cause: GapCause::NoSignal,
+            start: Timestamp(1_700_000_000_000_000),
+            end: None,
+            lost_count: None,
+        };
+        producer
+            .accept(StreamId(id), Item::Setup(setup.into()))
+            .unwrap();
+        producer.accept(StreamId(id), Item::Gap(gap)).unwrap();
+    }
+    drop(producer);
+    writer.close().unwrap();
+    let text = "2 streams are called door, such as 4 and 7";
+    refuses(&dir, "timeline {} --stream door", 10, text);
+}
+
+/// The disk under an export runs full.
+#[test]
+fn an_export_without_room_says_where_and_what_to_do() {
+    const NAME: &str = "an_export_without_room_says_where_and_what_to_do";
+    let recording = Recording::new();
+    let place = folder();
+    let mut mount = std::process::Command::new("mount");
+    mount
+        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
+        .arg(place.path());
+    if !mount.output().is_ok_and(|output| output.status.success()) {
+        return skip(NAME, "cannot mount");
+    }
+    let file = place.path().join("door.mkv");
+    let args = format!("export {{}} --stream 1 -o {}", file.display());
+    let ended = run(&recording.dir(), &args);
+    let left = fs::read_dir(place.path()).unwrap().count();
+    let mut unmount = std::process::Command::new("umount");
+    unmount.arg("-l").arg(place.path()).output().unwrap();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for text in ["door.mkv", "No space left", "Make room there"] {
+        assert!(ended.stderr.contains(text), "{}", ended.stderr);
+    }
+    assert_eq!(left, 0, "files are left behind");
 }

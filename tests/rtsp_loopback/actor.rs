@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use camring::frame::Codec;
 use camring::frame::nal::AccessUnits;
@@ -31,6 +32,8 @@ pub(crate) enum Manner {
     /// Plays H.264 and G.711. Sound is sent together with pictures that were taken 300 ms later;
     /// sender reports say so, by a clock that believes it is 1970.
     LateSound,
+    /// Plays H.264 and G.711; after some pictures only the sound goes on.
+    PicturesStop,
 }
 
 /// A camera that misbehaves for as long as the process lives.
@@ -117,10 +120,11 @@ fn answer(mut client: &TcpStream, manner: Manner, random: &mut Random) -> std::i
                 );
                 client.write_all(&response(&cseq, &headers, &[]))?;
             }
-            (Manner::LosesPackets | Manner::LateSound, "PLAY") => {
+            (Manner::LosesPackets | Manner::LateSound | Manner::PicturesStop, "PLAY") => {
                 client.write_all(&response(&cseq, "Session: 1\r\n", &[]))?;
                 match manner {
                     Manner::LosesPackets => send_pictures(client, 10..13)?,
+                    Manner::PicturesStop => send_pictures_then_sound(client)?,
                     _ => send_late_sound(client)?,
                 }
                 return client.read_to_end(&mut Vec::new()).map(drop);
@@ -169,7 +173,7 @@ fn description(manner: Manner, random: &mut Random) -> Vec<u8> {
             "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:a\r\n\
              m=audio 0 RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\na=control:b\r\n"
         }
-        Manner::LateSound => {
+        Manner::LateSound | Manner::PicturesStop => {
             "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:a\r\n\
              m=audio 0 RTP/AVP 0\r\na=control:b\r\n"
         }
@@ -219,23 +223,30 @@ fn send_pictures(client: &TcpStream, lost: Range<u16>) -> std::io::Result<()> {
 /// Sends pictures, one packet of sound, sender reports for both, and more sound.
 fn send_late_sound(client: &TcpStream) -> std::io::Result<()> {
     send_pictures(client, 20..50)?;
-    let sound = |sequence: u16, clock: u32| {
-        let head = [
-            &[0x80, 0][..],
-            &sequence.to_be_bytes(),
-            &clock.to_be_bytes(),
-        ];
-        interleave(
-            client,
-            2,
-            &[&head.concat()[..], &[0; 4], &[0xff; 160]].concat(),
-        )
-    };
+    let sound = |sequence, clock| send_sound(client, sequence, clock);
     // 8,000 per second: the sound began 20 ms before the picture with RTP time 0.
     sound(0, 7_000)?;
     interleave(client, 1, &sender_report(0, 86_400))?;
     interleave(client, 3, &sender_report(7_000 + 160, 86_400))?;
     (1..40).try_for_each(|number| sound(number, 7_000 + 160 * u32::from(number)))
+}
+
+/// Sends 20 ms of G.711.
+fn send_sound(client: &TcpStream, sequence: u16, clock: u32) -> std::io::Result<()> {
+    let (sequence, clock) = (sequence.to_be_bytes(), clock.to_be_bytes());
+    let packet = [&[0x80, 0][..], &sequence, &clock, &[0; 4], &[0xff; 160]];
+    interleave(client, 2, &packet.concat())
+}
+
+/// Sends pictures at once, and then sound at its own speed until the client hangs up.
+fn send_pictures_then_sound(client: &TcpStream) -> std::io::Result<()> {
+    send_pictures(client, 0..0)?;
+    for number in 0.. {
+        send_sound(client, number, 160 * u32::from(number))?;
+        // As long as the sound lasts.
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// RTCP: source 0 shows RTP time `clock` when its own clock shows `utc_s`.

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use camring::frame::StreamId;
 use camring::{Error, ErrorKind, Result};
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// The longest file that is read, in bytes.
@@ -52,13 +53,22 @@ pub(crate) struct Credentials {
 /// # Errors
 ///
 /// [`ErrorKind::Io`] if the file cannot be read, and [`ErrorKind::Invalid`] if others can read
-/// it, or if a line has another form. No error quotes what is in the file.
+/// it, if it is a directory or a pipe, or if a line has another form. No error quotes what is in the file.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<StreamId, Credentials>> {
     let place = path.display();
     let doing = format!("read the credentials in {place}");
-    let file = File::open(path).map_err(|e| Error::io(&doing, e))?;
+    // A pipe would be waited for until somebody writes into it.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    let file = opened.map_err(|e| Error::io(&doing, e))?;
     // Asked of the open file, so that it cannot be another one by the time it is read.
     let metadata = file.metadata().map_err(|e| Error::io(&doing, e))?;
+    if !metadata.is_file() {
+        return Err(Error::invalid(format!("{place} is no regular file"))
+            .with_remedy("Credentials are in a file with a line for each camera"));
+    }
     if metadata.permissions().mode() & OTHERS_MODE != 0 {
         return Err(Error::invalid(format!("others can read or write {place}"))
             .with_remedy(format!("Run: chmod 600 {place}")));
@@ -160,6 +170,21 @@ mod tests {
         }
         let absent = read(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(absent.kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [folder.path(), &pipe] {
+            let error = read(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let text = error.to_string();
+            assert!(text.contains("no regular file"), "{text}");
+            assert!(!text.contains("chmod"), "{text}");
+        }
     }
 
     #[test]

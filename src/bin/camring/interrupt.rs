@@ -1,10 +1,11 @@
-//! SIGINT and SIGTERM as a request to come to an end. The second one ends the program at once.
+//! SIGINT, SIGTERM and SIGHUP as a request to come to an end. The second one of a kind ends the
+//! program at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::error::Exit;
@@ -14,7 +15,7 @@ use crate::error::Exit;
 pub(crate) enum Signal {
     /// SIGINT: somebody has changed his mind.
     Interrupt,
-    /// SIGTERM: the usual way to end a program that runs for ever.
+    /// SIGTERM: the usual way to end a program that runs for ever. SIGHUP: its terminal is gone.
     Terminate,
 }
 
@@ -33,10 +34,11 @@ impl Signal {
 pub(crate) struct Interrupt {
     interrupted: Arc<AtomicBool>,
     terminated: Arc<AtomicBool>,
+    hung_up: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Catches both signals from now on.
+    /// Catches the signals from now on; SIGHUP only where `nohup` has not asked to ignore it.
     ///
     /// # Errors
     ///
@@ -50,9 +52,15 @@ impl Interrupt {
             Ok::<_, std::io::Error>(flag)
         };
         let what = "catching signals";
+        let hung_up = if ignores_hangup() {
+            Arc::default()
+        } else {
+            catch(SIGHUP).context(what)?
+        };
         Ok(Self {
             interrupted: catch(SIGINT).context(what)?,
             terminated: catch(SIGTERM).context(what)?,
+            hung_up,
         })
     }
 
@@ -62,7 +70,17 @@ impl Interrupt {
         if self.interrupted.load(Ordering::Relaxed) {
             return Some(Signal::Interrupt);
         }
-        let terminated = self.terminated.load(Ordering::Relaxed);
-        terminated.then_some(Signal::Terminate)
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let is_to_end = is_set(&self.terminated) || is_set(&self.hung_up);
+        is_to_end.then_some(Signal::Terminate)
     }
+}
+
+/// Whether this program was started to go on without its terminal.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signals are counted from 1.
+    mask.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
 }

@@ -18,6 +18,9 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     cli.color.apply();
+    if cli.utc {
+        time::print_utc();
+    }
     let screen = screen::Screen::new(cli.quiet);
     screen.show_log(cli.verbose, cli.quiet);
     error::finish(cmd::run(&cli.command, &screen))

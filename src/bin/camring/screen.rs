@@ -54,11 +54,12 @@ impl Screen {
         Bar(self.0.add(bar))
     }
 
-    /// Shows what the library logs: warnings; more if asked for; what `RUST_LOG` says if it is set.
+    /// Shows what the library logs, which is warnings, and what the commands do; more if asked for;
+    /// what `RUST_LOG` says if it is set.
     pub(crate) fn show_log(&self, verbose: u8, quiet: bool) {
         let filter = match (quiet, verbose) {
             (true, _) => "error",
-            (false, 0) => "warn",
+            (false, 0) => "warn,camring::cmd=info",
             (false, 1) => "warn,camring=info",
             (false, _) => "info,camring=debug",
         };
@@ -69,6 +70,9 @@ impl Screen {
         let screen = self.clone();
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // It would tell of lines that cannot be written by `eprintln`, which panics for the
+            // same reason, in the middle of a recording.
+            .log_internal_errors(false)
             .with_writer(move || screen.clone())
             .init();
     }

@@ -3,6 +3,8 @@
 //! What has no offset is local time, in the zone of `TZ` or `/etc/localtime`. The engine's own
 //! time is microseconds UTC; see [`Timestamp`].
 
+use std::sync::OnceLock;
+
 use camring::base::time::{Timestamp, US_PER_S};
 use jiff::civil::{DateTime, Time};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -12,6 +14,9 @@ use jiff::{SignedDuration, Span, Zoned};
 const FORMS: &str = "write a time as 2026-11-20T14:00:00+01:00, 2026-11-20 14:00, today 14:00, \
                      yesterday 14:00, -5min, -2h30m, now, @1795000000.5 (seconds since 1970), \
                      or 1795000000500 (milliseconds since 1970)";
+
+/// Set when times are to be printed in UTC.
+static PRINTS_UTC: OnceLock<()> = OnceLock::new();
 
 /// Reads a point in time, seen from here and now.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
@@ -47,11 +52,21 @@ pub(crate) fn format_span(us: i64) -> String {
     )
 }
 
-/// RFC 3339 in local time with its offset, to the microsecond, so that it can be given back as an
+/// RFC 3339 in local time, or in UTC, with its offset, to the microsecond, so that it can be given back as an
 /// argument. Years that RFC 3339 has no form for come as [`Timestamp`] displays them, which
 /// [`parse`] reads too.
 pub(crate) fn format(time: Timestamp) -> String {
-    format_in(time, &TimeZone::system())
+    let zone = match PRINTS_UTC.get() {
+        Some(()) => TimeZone::UTC,
+        None => TimeZone::system(),
+    };
+    format_in(time, &zone)
+}
+
+/// From now on times are printed in UTC. What is read without an offset stays local time.
+pub(crate) fn print_utc() {
+    // Once is as good as twice.
+    let _ = PRINTS_UTC.set(());
 }
 
 fn format_in(time: Timestamp, zone: &TimeZone) -> String {
@@ -74,6 +89,9 @@ fn format_in(time: Timestamp, zone: &TimeZone) -> String {
 
 fn parse_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     let text = text.trim();
+    if text.is_empty() {
+        return Err(format!("there is no time; {FORMS}"));
+    }
     if text == "now" {
         return Ok(Timestamp(now.timestamp().as_microsecond()));
     }

@@ -11,6 +11,39 @@ use crate::base::error::{Error, Result};
 use crate::frame::StreamId;
 use crate::frame::setup::MAX_NAME_LEN;
 
+/// Names of URL parameters that plainly hold a login, in lower case.
+const LOGIN_PARAMETERS: [&str; 20] = [
+    "user",
+    "usr",
+    "username",
+    "userid",
+    "login",
+    "pw",
+    "pwd",
+    "psw",
+    "pass",
+    "passwd",
+    "password",
+    "passphrase",
+    "token",
+    "access_token",
+    "auth",
+    "authorization",
+    "credentials",
+    "apikey",
+    "api_key",
+    "secret",
+];
+
+/// The name of the first parameter of `url` that plainly holds a login: `user`, `password`, `token`
+/// and the like, in capitals or not. The path is not looked at.
+pub fn login_parameter(url: &Url) -> Option<&'static str> {
+    url.query_pairs().find_map(|(name, _)| {
+        let is_it = |known: &&&str| name.eq_ignore_ascii_case(known);
+        LOGIN_PARAMETERS.iter().find(is_it).copied()
+    })
+}
+
 /// A user name and a password. The password is wiped from memory when it is dropped; the copy that
 /// retina keeps while it is connected is not.
 #[derive(Clone)]
@@ -68,7 +101,7 @@ impl RtspCamera {
     /// # Errors
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) if the URL is not one of RTSP, or holds a user name or
-    /// password, or if the name is longer than 255 bytes. The message holds no part of the URL.
+    /// password before its host or as a parameter ([`login_parameter`]), or if the name is longer than 255 bytes. The message holds no part of the URL.
     pub fn new(stream: StreamId, name: impl Into<String>, url: &str) -> Result<Self> {
         let name = name.into();
         if name.len() > MAX_NAME_LEN {
@@ -87,6 +120,12 @@ impl RtspCamera {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refuse("must not hold a user name or a password")
                 .with_remedy("Give the credentials on their own: URLs end up in logs"));
+        }
+        if let Some(parameter) = login_parameter(&url) {
+            return Err(refuse(&format!(
+                "must not hold a login, as its parameter {parameter}"
+            ))
+            .with_remedy("Give the credentials on their own: URLs end up in logs"));
         }
         Ok(Self {
             stream,
@@ -150,7 +189,7 @@ impl RtspCamera {
     }
 
     /// The URL without path and query.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let host = self.url.host_str().unwrap_or_default();
         match self.url.port() {
             Some(port) => format!("rtsp://{host}:{port}/.."),
@@ -198,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn a_login_among_the_parameters_is_refused_without_repeating_it() {
+        for query in [
+            "channel=1&PassWord=hunter2",
+            "user=hunter2",
+            "p%61ss=hunter2",
+        ] {
+            let text = refused(&format!("rtsp://10.0.0.4/live?{query}"));
+            assert!(text.contains("must not hold a login"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        let url = "rtsp://10.0.0.4/live?channel=1&subtype=0&userdata=1";
+        assert!(RtspCamera::new(StreamId(4), "door", url).is_ok());
+    }
+
+    #[test]
     fn other_urls_are_refused() {
         assert!(refused("http://10.0.0.4/live").contains("rtsp://"));
         assert!(refused("rtsps://10.0.0.4/live").contains("not supported"));
@@ -208,13 +262,13 @@ mod tests {
 
     #[test]
     fn nothing_that_can_be_printed_holds_a_secret() {
-        let camera = RtspCamera::new(StreamId(4), "door", "rtsp://h:8554/p=hunter2?pw=hunter3")
+        let camera = RtspCamera::new(StreamId(4), "door", "rtsp://h:8554/p=hunter2?k=hunter3")
             .unwrap()
             .with_credentials(Credentials::new("admin", "hunter4"));
         let printed = format!("{camera:?} {:#?}", camera.credentials());
         assert!(printed.contains("rtsp://h:8554/.."), "{printed}");
         let said = camera.without_secrets(
-            "404 for rtsp://h:8554/p=hunter2?pw=hunter3 (pw=hunter3), login hunter4",
+            "404 for rtsp://h:8554/p=hunter2?k=hunter3 (k=hunter3), login hunter4",
         );
         assert_eq!(said, "404 for rtsp://h:8554/.. (..), login ..");
         assert!(!printed.contains("hunter"), "{printed}");

@@ -20,7 +20,7 @@ mod tracks;
 
 use std::time::Duration;
 
-pub use self::camera::{Credentials, RtspCamera, Transport};
+pub use self::camera::{Credentials, RtspCamera, Transport, login_parameter};
 pub use self::recorder::Recorder;
 pub use self::status::{CameraReport, CameraState, CameraStatus};
 
@@ -29,7 +29,8 @@ pub use self::status::{CameraReport, CameraState, CameraStatus};
 pub struct Options {
     /// How long a camera may take to answer until it plays.
     pub connect_timeout: Duration,
-    /// How long a camera may send no frame before it counts as lost.
+    /// How long a camera may send no picture before it counts as lost, whatever else it sends; no
+    /// sound, where it has no pictures.
     pub read_timeout: Duration,
     /// The shortest wait before a lost camera is tried again.
     pub retry_min: Duration,

@@ -10,14 +10,20 @@ use std::sync::Mutex;
 use super::status::CameraStatus;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
-use crate::base::time::{Now, Timestamp};
+use crate::base::time::{Now, Timestamp, US_PER_S};
 use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup};
+
+/// How far the times of pictures go back where they are stored in the order of decoding. More than
+/// that is a clock that was set back.
+const MAX_REORDER_US: i64 = 2 * US_PER_S;
 
 /// The sink of all cameras of a recorder. With a runtime of one thread the lock is always free.
 pub(super) type SharedSink = Arc<Mutex<dyn FrameSink + Send>>;
 
 pub(super) struct Outlet {
     stream: StreamId,
+    /// The camera's name.
+    name: String,
     sink: SharedSink,
     status: Arc<CameraStatus>,
     max_frame_len: usize,
@@ -25,29 +31,42 @@ pub(super) struct Outlet {
     setup: Option<Arc<StreamSetup>>,
     /// The setup that the sink took last.
     told_setup: Option<Arc<StreamSetup>>,
-    /// The start of the gap that lasts.
-    silent_since: Option<Timestamp>,
+    /// The gap that lasts.
+    silence: Option<Gap>,
     /// The last frame of each track.
     last_times: Vec<Timestamp>,
+    /// The greatest time of a frame: with B-frames not that of the last one.
+    greatest_time: Option<Timestamp>,
 }
 
 impl Outlet {
     pub(super) fn new(
         stream: StreamId,
+        name: &str,
         sink: SharedSink,
         status: Arc<CameraStatus>,
         max_frame_len: usize,
     ) -> Self {
         Self {
             stream,
+            name: name.to_owned(),
             sink,
             status,
             max_frame_len,
             setup: None,
             told_setup: None,
-            silent_since: None,
+            silence: None,
             last_times: Vec::new(),
+            greatest_time: None,
         }
+    }
+
+    /// The camera is recorded again, perhaps another one under the same number. The gap goes on
+    /// until it sends something.
+    pub(super) fn rejoin(&mut self, name: &str, status: Arc<CameraStatus>) {
+        name.clone_into(&mut self.name);
+        self.status = status;
+        self.setup = None;
     }
 
     /// From now on frames are decoded by `setup`.
@@ -63,14 +82,53 @@ impl Outlet {
     ///
     /// The sink failed for good.
     pub(super) fn no_signal(&mut self, now: Now) -> Result<()> {
-        if self.silent_since.is_some() {
+        if self.lasting_cause() == Some(GapCause::NoSignal) {
             return Ok(());
         }
-        let last = self.last_times.iter().max();
-        let start = last.copied().unwrap_or(Timestamp(now.utc_us));
-        self.silent_since = Some(start);
-        let gap = gap(GapCause::NoSignal, start, None);
+        self.begin_gap(GapCause::NoSignal, now)
+    }
+
+    /// The camera is no longer recorded: from now on there is a gap by choice.
+    ///
+    /// # Errors
+    ///
+    /// The sink failed for good.
+    pub(super) fn leave(&mut self, now: Now) -> Result<()> {
+        self.begin_gap(GapCause::Idle, now)
+    }
+
+    fn lasting_cause(&self) -> Option<GapCause> {
+        self.silence.map(|gap| gap.cause)
+    }
+
+    /// Begins a gap at the end of what was recorded, or where the gap ends that lasts.
+    fn begin_gap(&mut self, cause: GapCause, now: Now) -> Result<()> {
+        self.tell_name()?;
+        let now = Timestamp(now.utc_us);
+        let start = match self.silence {
+            Some(lasting) => now.max(lasting.start),
+            None => self.greatest_time.unwrap_or(now),
+        };
+        self.end_silence(start)?;
+        let gap = gap(cause, start, None);
+        self.silence = Some(gap);
         self.offer(Item::Gap(gap)).map(|_| ())
+    }
+
+    /// Tells how the camera is called, if that was not told: who looks for it by its name shall
+    /// find that it sends nothing.
+    fn tell_name(&mut self) -> Result<()> {
+        let tracks = match &self.told_setup {
+            Some(told) if told.name == self.name => return Ok(()),
+            Some(told) => told.tracks.clone(),
+            None => Vec::new(),
+        };
+        let name = self.name.clone();
+        let setup = Arc::new(StreamSetup { name, tracks });
+        if self.offer(Item::Setup(Arc::clone(&setup)))? {
+            self.told_setup = Some(setup);
+        }
+        Ok(())
     }
 
     /// Tells a frame, with all that must be told before it. `lost_packet_count` packets are missing
@@ -88,6 +146,7 @@ impl Outlet {
             && self.tell_setup()?
             && self.tell_frame(frame, before)?;
         if is_taken {
+            self.note_time(time);
             self.status.count_frame(len, time);
         } else {
             self.status.count_refused();
@@ -105,14 +164,20 @@ impl Outlet {
         last.map_or(time, |last| std::mem::replace(last, time))
     }
 
+    fn note_time(&mut self, time: Timestamp) {
+        let is_reordered =
+            |greatest: &Timestamp| (0..MAX_REORDER_US).contains(&greatest.us_since(time));
+        self.greatest_time = self.greatest_time.filter(is_reordered).or(Some(time));
+    }
+
     fn end_silence(&mut self, time: Timestamp) -> Result<bool> {
-        let Some(start) = self.silent_since else {
+        let Some(lasting) = self.silence else {
             return Ok(true);
         };
-        let gap = gap(GapCause::NoSignal, start, Some(time));
+        let gap = gap(lasting.cause, lasting.start, Some(time));
         let is_taken = self.offer(Item::Gap(gap))?;
         if is_taken {
-            self.silent_since = None;
+            self.silence = None;
         }
         Ok(is_taken)
     }
@@ -179,7 +244,7 @@ impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outlet")
             .field("stream", &self.stream)
-            .field("silent_since", &self.silent_since)
+            .field("silence", &self.silence)
             .finish_non_exhaustive()
     }
 }
@@ -221,11 +286,12 @@ mod tests {
         outlet: Outlet,
     }
 
+    /// Of a camera called "first".
     fn case() -> Case {
         let keeper = Arc::new(Mutex::new(Keeper::default()));
         let status = Arc::new(CameraStatus::new(StreamId(1), "door"));
         let sink: SharedSink = Arc::<Mutex<Keeper>>::clone(&keeper);
-        let mut outlet = Outlet::new(StreamId(1), sink, Arc::clone(&status), 100);
+        let mut outlet = Outlet::new(StreamId(1), "first", sink, Arc::clone(&status), 100);
         outlet.set_setup(setup("first"));
         Case {
             keeper,
@@ -301,12 +367,59 @@ mod tests {
         let mut case = case();
         case.outlet.no_signal(NOW).unwrap();
         case.outlet.no_signal(NOW).unwrap();
-        assert_eq!(case.taken(), ["no signal 1000 to .."]);
+        assert_eq!(case.taken(), ["setup first", "no signal 1000 to .."]);
         case.outlet.frame(frame(5_000, 9), 3).unwrap();
         let expected = ["no signal 1000 to 5000", "packet loss 5000 to 5000"];
         assert_eq!(case.taken()[..2], expected);
         case.outlet.no_signal(NOW).unwrap();
         assert_eq!(case.taken(), ["no signal 5000 to .."]);
+    }
+
+    /// The last picture in the order of decoding is not the last one to be shown.
+    #[test]
+    fn silence_begins_behind_everything_that_was_recorded() {
+        let mut case = case();
+        for time in [1_000_000, 1_160_000, 1_080_000, 1_040_000] {
+            case.outlet.frame(frame(time, 9), 0).unwrap();
+        }
+        case.taken();
+        case.outlet.no_signal(NOW).unwrap();
+        assert_eq!(case.taken(), ["no signal 1160000 to .."]);
+        // The camera's clock is set back by an hour: what counts is what came after that.
+        let mut case = self::case();
+        for time in [3_600_000_000, 5_000, 4_000] {
+            case.outlet.frame(frame(time, 9), 0).unwrap();
+        }
+        case.taken();
+        case.outlet.no_signal(NOW).unwrap();
+        assert_eq!(case.taken(), ["no signal 5000 to .."]);
+    }
+
+    #[test]
+    fn a_camera_that_is_removed_is_idle_until_it_sends_again() {
+        let mut case = case();
+        case.outlet.frame(frame(500, 9), 0).unwrap();
+        case.taken();
+        case.outlet.leave(NOW).unwrap();
+        assert_eq!(case.taken(), ["idle 500 to .."]);
+        case.outlet.rejoin("gate", Arc::clone(&case.status));
+        // It cannot be reached at first.
+        case.outlet.no_signal(NOW).unwrap();
+        case.outlet.no_signal(NOW).unwrap();
+        let expected = ["setup gate", "idle 500 to 1000", "no signal 1000 to .."];
+        assert_eq!(case.taken(), expected);
+        case.outlet.set_setup(setup("gate"));
+        case.outlet.frame(frame(2_000, 9), 0).unwrap();
+        let expected = ["no signal 1000 to 2000", "frame 2000"];
+        assert_eq!(case.taken(), expected);
+    }
+
+    /// What is not there can still be asked for by its name.
+    #[test]
+    fn a_camera_that_never_sent_anything_has_a_name() {
+        let mut case = case();
+        case.outlet.leave(NOW).unwrap();
+        assert_eq!(case.taken(), ["setup first", "idle 1000 to .."]);
     }
 
     #[test]
@@ -341,12 +454,13 @@ mod tests {
     fn what_a_full_sink_refused_is_told_again_before_the_next_frame() {
         let mut case = case();
         case.outlet.no_signal(NOW).unwrap();
-        case.taken();
+        assert_eq!(case.taken(), ["setup first", "no signal 1000 to .."]);
         case.answer(Some(ErrorKind::Full));
+        case.outlet.set_setup(setup("second"));
         case.outlet.frame(frame(2_000, 9), 0).unwrap();
         case.answer(None);
         case.outlet.frame(frame(3_000, 9), 0).unwrap();
-        let expected = ["no signal 1000 to 3000", "setup first", "frame 3000"];
+        let expected = ["no signal 1000 to 3000", "setup second", "frame 3000"];
         assert_eq!(case.taken(), expected);
         assert_eq!(case.status.report().refused_count, 1);
     }

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use retina::client::SessionGroup;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::outlet::{Outlet, SharedSink};
@@ -38,6 +39,8 @@ pub struct Recorder {
     runtime: Handle,
     shared: Arc<Shared>,
     cameras: BTreeMap<StreamId, Running>,
+    /// Where the streams go on that were removed, if they are added again.
+    left: BTreeMap<StreamId, Outlet>,
 }
 
 struct Shared {
@@ -48,9 +51,10 @@ struct Shared {
 
 /// A camera that is being recorded.
 struct Running {
-    task: JoinHandle<()>,
+    task: JoinHandle<Outlet>,
     status: Arc<CameraStatus>,
     group: Arc<SessionGroup>,
+    leave: Arc<Notify>,
 }
 
 impl Recorder {
@@ -71,6 +75,7 @@ impl Recorder {
             runtime,
             shared: Arc::new(shared),
             cameras: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 
@@ -87,23 +92,40 @@ impl Recorder {
         }
         let status = Arc::new(CameraStatus::new(stream, camera.name()));
         let group = Arc::new(SessionGroup::default().named(format!("stream {stream}")));
+        let leave = Arc::new(Notify::new());
+        let outlet = self.outlet(&camera, &status);
         let task = Task {
             camera,
             shared: Arc::clone(&self.shared),
             status: Arc::clone(&status),
             group: Arc::clone(&group),
+            leave: Arc::clone(&leave),
         };
         let running = Running {
-            task: self.runtime.spawn(task.run()),
+            task: self.runtime.spawn(task.run(outlet)),
             status: Arc::clone(&status),
             group,
+            leave,
         };
         self.cameras.insert(stream, running);
         Ok(status)
     }
 
-    /// Stops to record a stream, and tells the camera. When this returns, the sink gets nothing
-    /// of the stream any more.
+    /// Where the items of `camera` go: on from where they ended, if it was removed before.
+    fn outlet(&mut self, camera: &RtspCamera, status: &Arc<CameraStatus>) -> Outlet {
+        let (stream, status) = (camera.stream(), Arc::clone(status));
+        if let Some(mut outlet) = self.left.remove(&stream) {
+            outlet.rejoin(camera.name(), status);
+            return outlet;
+        }
+        let Shared { options, sink, .. } = &*self.shared;
+        let sink = Arc::clone(sink);
+        Outlet::new(stream, camera.name(), sink, status, options.max_frame_len)
+    }
+
+    /// Stops to record a stream, and tells the camera. Its time becomes a gap by choice
+    /// ([`Idle`](crate::frame::GapCause::Idle)) until it is added again and sends something. When
+    /// this returns, the sink gets nothing of the stream any more.
     ///
     /// # Errors
     ///
@@ -113,7 +135,9 @@ impl Recorder {
             let message = format!("stream {stream} is not being recorded");
             return Err(Error::new(ErrorKind::NotFound, message));
         };
-        running.stop().await;
+        if let Some(outlet) = running.remove().await {
+            self.left.insert(stream, outlet);
+        }
         Ok(())
     }
 
@@ -149,6 +173,20 @@ impl Running {
         self.task.abort();
         // Aborted is what it shall be, and a panic was reported where it happened.
         let _ = (&mut self.task).await;
+        self.say_goodbye().await;
+    }
+
+    /// As [`stop`](Self::stop), after the task has told of it. Returns where the stream goes on, if
+    /// it does.
+    async fn remove(mut self) -> Option<Outlet> {
+        self.leave.notify_one();
+        // A panic was reported where it happened.
+        let outlet = (&mut self.task).await.ok();
+        self.say_goodbye().await;
+        outlet
+    }
+
+    async fn say_goodbye(&self) {
         self.status.set_state(CameraState::Stopped);
         // A camera that does not hear it drops the session by itself after a while.
         let _ = tokio::time::timeout(GOODBYE, self.group.await_teardown()).await;
@@ -168,38 +206,48 @@ struct Task {
     shared: Arc<Shared>,
     status: Arc<CameraStatus>,
     group: Arc<SessionGroup>,
+    leave: Arc<Notify>,
 }
 
 impl Task {
-    async fn run(self) {
-        let stream = self.camera.stream();
-        let error = self.record_for_ever().await;
-        tracing::error!(stream = stream.0, %error, "camera stopped: the sink failed");
-        self.status.fail(CameraState::Stopped, error.to_string());
+    /// Records until the camera is to leave, or the sink fails.
+    async fn run(self, mut outlet: Outlet) -> Outlet {
+        let error = tokio::select! {
+            error = self.record_for_ever(&mut outlet) => Some(error),
+            () = self.leave.notified() => outlet.leave(self.shared.clock.now()).err(),
+        };
+        if let Some(error) = error {
+            let stream = self.camera.stream().0;
+            tracing::error!(stream, %error, "camera stopped: the sink failed");
+            self.status.fail(CameraState::Stopped, error.to_string());
+        }
+        outlet
     }
 
     /// One session after the other. Returns the error of a sink that failed.
-    async fn record_for_ever(&self) -> Error {
-        let Shared {
-            options,
-            clock,
-            sink,
-        } = &*self.shared;
+    async fn record_for_ever(&self, outlet: &mut Outlet) -> Error {
+        let Shared { options, clock, .. } = &*self.shared;
         let stream = self.camera.stream();
-        let status = Arc::clone(&self.status);
-        let mut outlet = Outlet::new(stream, Arc::clone(sink), status, options.max_frame_len);
         let seed = stream.0 ^ clock.now().boot_us.cast_unsigned();
         let mut backoff = Backoff::new(options, seed);
         loop {
             self.status.set_state(CameraState::Connecting);
-            let failure = self.one_session(&mut outlet, &mut backoff).await;
+            let failure = self.one_session(outlet, &mut backoff).await;
             if let Failure::Sink(error) = failure {
                 return error;
             }
             let text = failure.to_string();
             let wait_us = backoff.failed(matches!(failure, Failure::Login(_)));
             let wait = Duration::from_micros(wait_us.unsigned_abs());
-            tracing::warn!(stream = stream.0, error = text, ?wait, "camera lost");
+            let (name, place) = (self.camera.name(), self.camera.place());
+            tracing::warn!(
+                stream = stream.0,
+                name,
+                place,
+                error = text,
+                ?wait,
+                "camera lost"
+            );
             self.status.fail(CameraState::Waiting, text);
             if let Err(error) = outlet.no_signal(clock.now()) {
                 return error;

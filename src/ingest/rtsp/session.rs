@@ -148,6 +148,9 @@ fn failure(camera: &RtspCamera, error: &retina::Error) -> Failure {
         (Some(401 | 403), None) => {
             Failure::Login("the camera asks for a user name and a password".to_owned())
         }
+        (Some(404), _) => Failure::Camera(
+            "the camera has no stream there (404 Not Found). Check the path in its URL".to_owned(),
+        ),
         _ => Failure::Camera(printable(full.lines().next().unwrap_or_default())),
     }
 }
@@ -206,7 +209,9 @@ impl Playing<'_> {
 
     fn silent(&self) -> Failure {
         let limit = self.context.options.read_timeout;
-        Failure::Camera(format!("the camera sent no frame for {limit:?}"))
+        let has_pictures = self.tracks.iter().any(|track| track.codec.is_video());
+        let what = if has_pictures { "picture" } else { "sound" };
+        Failure::Camera(format!("the camera sent no {what} for {limit:?}"))
     }
 
     fn frame(&mut self, arrived: Arrived, demuxed: &Demuxed, now: Now) -> Result<(), Failure> {
@@ -228,7 +233,11 @@ impl Playing<'_> {
             );
         }
         let flags = PictureFlags::of(track.codec, &arrived.payload);
-        self.watchdog.frame(now.boot_us);
+        // Sound alone does not make up for pictures that have stopped: track 0 is the pictures,
+        // where there are any.
+        if number == 0 {
+            self.watchdog.frame(now.boot_us);
+        }
         self.backoff.frame(now.boot_us);
         self.context.status.set_state(CameraState::Recording);
         let frame = Frame {
@@ -305,8 +314,17 @@ impl From<AudioFrame> for Arrived {
             clock: frame.timestamp().timestamp(),
             lost_packet_count: frame.loss(),
             has_new_parameters: false,
-            payload: Bytes::copy_from_slice(frame.data()),
+            payload: Bytes::from_owner(Sound(frame)),
         }
+    }
+}
+
+/// A frame of sound as the owner of its bytes: retina lends them, and a copy would be one too many.
+struct Sound(AudioFrame);
+
+impl AsRef<[u8]> for Sound {
+    fn as_ref(&self) -> &[u8] {
+        self.0.data()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The arguments of `camring record`, and the form in which cameras are given.
+//! The arguments of `camring record` and `camring camera`, and the form in which cameras are given.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use camring::frame::StreamId;
 use camring::frame::setup::MAX_NAME_LEN;
+use camring::ingest::rtsp::login_parameter;
 use clap::builder::{StyledStr, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use super::LineFormat;
 use crate::time;
@@ -23,7 +25,11 @@ Examples:
   camring record ./house --camera 1=rtsp://192.0.2.10/main --for 30s
 
 The file of credentials has a line for each camera that wants some: its ID, a user, a password.
-It must be readable by its owner only: chmod 600 cameras.secret")]
+It must be readable by its owner only: chmod 600 cameras.secret. A URL with a login in it is refused:
+before the host, or as one of its parameters (user, password, token and the like).
+
+While it records, `camring camera add` and `camring camera remove` change the cameras, and
+`camring commit` puts all that was received on stable storage.")]
 pub(crate) struct Record {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
@@ -44,8 +50,59 @@ pub(crate) struct Record {
     pub(crate) format: LineFormat,
 }
 
+/// Adds or removes a camera of a recording that goes on.
+#[derive(Debug, Args)]
+pub(crate) struct CameraChange {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: CameraAction,
+}
+
+/// What to do with a camera.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CameraAction {
+    /// Record one more camera, until the recording ends or the camera is removed.
+    Add(AddCamera),
+    /// Record a camera no more. What was recorded stays.
+    Remove(RemoveCamera),
+}
+
+/// Records one more camera.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring camera add ./house 3:yard=rtsp://192.0.2.12/main
+
+The recorder looks for its login in the file that it was given as --credentials, which it reads anew.")]
+pub(crate) struct AddCamera {
+    /// The directory of the volume that is being recorded.
+    pub(crate) dir: PathBuf,
+    /// The camera: the stream's number, a name for it, and where it is.
+    #[arg(value_name = "ID[:NAME]=URL", value_parser = CameraParser)]
+    pub(crate) camera: Camera,
+    /// Another file with its user and password, which the recorder reads once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) credentials: Option<PathBuf>,
+    /// How it sends its packets; by default as the recorder was told.
+    #[arg(long, value_enum)]
+    pub(crate) transport: Option<Transport>,
+}
+
+/// Records a camera no more.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring camera remove ./house 3")]
+pub(crate) struct RemoveCamera {
+    /// The directory of the volume that is being recorded.
+    pub(crate) dir: PathBuf,
+    /// The number of its stream.
+    pub(crate) id: u64,
+}
+
 /// How cameras send their packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Transport {
     /// Within the RTSP connection: nothing is lost on the way.
     Tcp,
@@ -73,21 +130,33 @@ impl Camera {
         let id = id
             .parse()
             .map_err(|_| format!("its ID is not a number; {form}"))?;
+        Self::new(StreamId(id), name, url)
+    }
+
+    /// The camera at `url`. Its errors never quote the URL.
+    pub(crate) fn new(id: StreamId, name: &str, url: &str) -> Result<Self, String> {
         if name.len() > MAX_NAME_LEN {
             return Err(format!("its name is longer than {MAX_NAME_LEN} bytes"));
         }
+        let form = "a URL is of the form rtsp://HOST[:PORT]/PATH";
         let url = url::Url::parse(url).map_err(|e| format!("its URL has a fault: {e}; {form}"))?;
         if url.scheme() != "rtsp" || url.host().is_none() {
             return Err(format!("its URL does not begin with rtsp://HOST; {form}"));
         }
+        let instead = format!(
+            "which every process of the machine could read; \
+             put a line '{id} USER PASSWORD' into a file, and give it as --credentials FILE"
+        );
         if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("its URL holds credentials, {instead}"));
+        }
+        if let Some(parameter) = login_parameter(&url) {
             return Err(format!(
-                "its URL holds credentials, which every process of the machine could read; \
-                 put a line '{id} USER PASSWORD' into a file, and give it as --credentials FILE"
+                "its URL holds credentials, as '{parameter}=', {instead}"
             ));
         }
         Ok(Self {
-            id: StreamId(id),
+            id,
             name: name.into(),
             url,
         })
@@ -109,7 +178,7 @@ impl TypedValueParser for CameraParser {
     ) -> Result<Camera, clap::Error> {
         let text = value.to_str().ok_or("it is not UTF-8".to_owned());
         text.and_then(Camera::parse).map_err(|reason| {
-            let message = StyledStr::from(format!("--camera: {reason}\n"));
+            let message = StyledStr::from(format!("the camera is refused: {reason}\n"));
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(cmd)
         })
     }
@@ -167,6 +236,17 @@ mod tests {
             assert!(message.contains("--credentials"), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
+        for query in [
+            "user=admin&password=hunter2",
+            "channel=1&PWD=hunter2",
+            "Token=hunter2",
+        ] {
+            let line = format!("camring record d --camera 7=rtsp://192.0.2.1/main?{query}");
+            let message = refusal(&line);
+            assert!(message.contains("--credentials"), "{message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        assert!(parse("camring record d --camera 7=rtsp://192.0.2.1/main?channel=1").is_ok());
         let with_fault = refusal("camring record d --camera 7=rtsp://admin:hunter2@[/main");
         assert!(!with_fault.contains("hunter2"), "{with_fault}");
     }

@@ -15,7 +15,7 @@ use camring::frame::StreamId;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
-use self::camera::Record;
+use self::camera::{CameraChange, Record};
 use crate::{size, time};
 
 /// Records video from many cameras into a ring on disk, and plays it back.
@@ -28,6 +28,9 @@ pub(crate) struct Cli {
     /// When to use colours.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+    /// Print times in UTC instead of local time.
+    #[arg(long, global = true)]
+    pub(crate) utc: bool,
     /// Say more on stderr; twice for details.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -37,7 +40,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 no volume there, \
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 nothing there (no volume, stream, block or recorder), \
 11 locked by another process, 12 would destroy data (see --force), 130 interrupted.";
 
 /// When to use colours.
@@ -71,6 +74,9 @@ pub(crate) enum Command {
     /// Record cameras into a volume until stopped.
     #[cfg(feature = "rtsp")]
     Record(Record),
+    /// Add a camera to a recording that goes on, or remove one.
+    #[cfg(feature = "rtsp")]
+    Camera(CameraChange),
     /// Show what a volume is: size, age, health, and how it is written.
     Info(Read),
     /// List the streams of a volume.
@@ -91,6 +97,10 @@ pub(crate) enum Command {
     Rebuild(Rebuild),
     /// Try it all out with cameras that are not there.
     Demo(Demo),
+    /// Print what a shell needs to complete the words of this command line.
+    Completions(Completions),
+    /// Print the manual page.
+    Man,
     /// Record the built-in cameras. `demo` starts this, and kills it.
     #[command(hide = true)]
     DemoRecord(DemoRecord),
@@ -286,11 +296,28 @@ pub(crate) struct Demo {
     pub(crate) dir: PathBuf,
 }
 
+/// For which shell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring completions bash
+  camring completions zsh
+
+For bash, put what is printed into ~/.local/share/bash-completion/completions/camring")]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
 /// Records the built-in cameras.
 #[derive(Debug, Args)]
 pub(crate) struct DemoRecord {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
+    /// Stop also when the input ends: whoever started this holds the other end.
+    #[arg(long)]
+    pub(crate) until_input_ends: bool,
     /// Stop after this long, such as 30s.
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_duration)]
     pub(crate) duration: Duration,

@@ -1,11 +1,13 @@
 //! `camring create`: makes a volume, and says what was made.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 
 use camring::volume::{CreateOptions, Volume, VolumeSize};
 
 use crate::args::Create;
 use crate::error::{Exit, Outcome};
+use crate::interrupt::{Interrupt, Signal};
 use crate::screen::Screen;
 use crate::{size, time};
 
@@ -14,10 +16,21 @@ const EXAMPLE_BIT_S: u64 = 100_000_000;
 
 pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
     let options = options(args)?;
+    let interrupt = Interrupt::catch()?;
     let bar = screen.bytes_bar("Writing zeroes");
-    let made = Volume::create(&args.dir, &options, &mut |done, total| bar.set(done, total));
+    let mut caught = None;
+    let made = Volume::create_until(&args.dir, &options, &mut |done, total| {
+        bar.set(done, total);
+        caught = interrupt.caught();
+        match caught {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    });
     drop(bar);
-    let volume = made?;
+    let Some(volume) = made? else {
+        return Ok(caught.map_or(Exit::Failed, Signal::exit_of_unfinished));
+    };
     let geometry = volume.geometry();
     let (count, len) = (geometry.slot_count(), geometry.device_len());
     let block_len = size::format(u64::from(geometry.block_len()));

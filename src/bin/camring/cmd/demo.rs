@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -105,14 +105,17 @@ fn record(dir: &Path) -> anyhow::Result<()> {
     let mut killed = Recorder::start(dir, BEFORE_KILL + Duration::from_mins(1))?;
     say(format_args!(
         "Process {} records {CAMERA_COUNT} cameras for {BEFORE_KILL:?} ...",
-        killed.0.id()
+        killed.child.id()
     ))?;
     thread::sleep(BEFORE_KILL);
-    if let Some(status) = killed.0.try_wait()? {
+    if let Some(status) = killed.child.try_wait()? {
         bail!("the recording process ended too early: {status}");
     }
-    killed.0.kill().context("killing the recording process")?;
-    killed.0.wait()?;
+    killed
+        .child
+        .kill()
+        .context("killing the recording process")?;
+    killed.child.wait()?;
     say(format_args!(
         "Killed it by SIGKILL. Nobody records for {DEAD:?} ..."
     ))?;
@@ -120,9 +123,9 @@ fn record(dir: &Path) -> anyhow::Result<()> {
     let mut second = Recorder::start(dir, AFTER_KILL)?;
     say(format_args!(
         "Process {} goes on for {AFTER_KILL:?} ...",
-        second.0.id()
+        second.child.id()
     ))?;
-    let status = second.0.wait()?;
+    let status = second.child.wait()?;
     ensure!(
         status.success(),
         "the second recording process failed: {status}"
@@ -130,27 +133,42 @@ fn record(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A process of ours that records. It does not outlive this value.
-struct Recorder(Child);
+/// A process of ours that records. It outlives neither this value nor this process: its input ends
+/// then, however we end.
+struct Recorder {
+    child: Child,
+    /// Held open for as long as it is to record.
+    _input: ChildStdin,
+}
 
 impl Recorder {
     /// Starts the process, and waits until it records.
     fn start(dir: &Path, duration: Duration) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("finding this program's own file")?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("demo-record")
             .arg(dir)
             .args(["--for", &format!("{}s", duration.as_secs())])
-            .stdin(Stdio::null())
+            .arg("--until-input-ends")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("starting a recording process")?;
-        let mut recorder = Self(child);
-        let stdout = recorder.0.stdout.take().context("no pipe to the process")?;
+        // To wait for a process closes its input, so it is kept apart.
+        let input = child.stdin.take().context("no pipe to the process")?;
+        let mut recorder = Self {
+            child,
+            _input: input,
+        };
+        let stdout = recorder
+            .child
+            .stdout
+            .take()
+            .context("no pipe from the process")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         if line.trim_end() != READY {
-            let status = recorder.0.wait()?;
+            let status = recorder.child.wait()?;
             bail!("the recording process could not begin: {status}");
         }
         Ok(recorder)
@@ -160,8 +178,8 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         // Most often it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 
 use anyhow::Context as _;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &DemoRecord) -> Outcome {
     let played = thread::scope(|scope| {
         let player =
             scope.spawn(|| builtin::play(&mut cameras, &SystemClock, &mut producer, &stop));
-        thread::sleep(args.duration);
+        wait(args);
         // Relaxed: nothing is handed over with the flag.
         stop.store(true, Ordering::Relaxed);
         player.join()
@@ -38,4 +39,20 @@ pub(super) fn run(args: &DemoRecord) -> Outcome {
     drop(producer);
     writer.close().context("closing the recording")?;
     Ok(Exit::Ok)
+}
+
+/// Waits until recording is to end.
+fn wait(args: &DemoRecord) {
+    let (end, ended) = channel::<()>();
+    if args.until_input_ends {
+        thread::spawn(move || {
+            // However it ends, and whatever comes: there is nobody any more.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            drop(end);
+        });
+        // It has ended, or it was long enough.
+        let _ = ended.recv_timeout(args.duration);
+        return;
+    }
+    thread::sleep(args.duration);
 }

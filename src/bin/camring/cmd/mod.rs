@@ -1,7 +1,10 @@
 //! The commands, a file for each. They read with `Reader`, record with `Writer`, and leave the
 //! form of what they print to `output`.
 
+mod about;
 mod blocks;
+#[cfg(feature = "rtsp")]
+mod camera;
 mod commit;
 mod create;
 mod demo;
@@ -28,6 +31,8 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Create(args) => create::run(args, screen),
         #[cfg(feature = "rtsp")]
         Command::Record(args) => record::run(args, screen),
+        #[cfg(feature = "rtsp")]
+        Command::Camera(args) => camera::run(args),
         Command::Info(args) => info::run(args),
         Command::Streams(args) => streams::run(args),
         Command::Timeline(args) => timeline::run(args),
@@ -38,6 +43,8 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Rebuild(args) => rebuild::run(args),
         Command::Export(args) => export::run(args, screen),
         Command::Demo(args) => demo::run(args, screen),
+        Command::Completions(args) => about::completions(args),
+        Command::Man => about::man(),
         Command::DemoRecord(args) => demo_record::run(args),
     }
 }

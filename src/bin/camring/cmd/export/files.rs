@@ -38,7 +38,7 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// [`Exists`](ErrorKind::Exists).
+    /// [`Exists`](ErrorKind::Exists), or [`Invalid`](ErrorKind::Invalid) for a directory.
     pub(super) fn new(path: &Path, force: bool) -> Result<Self> {
         let files = Self {
             path: path.to_owned(),
@@ -52,6 +52,10 @@ impl Files {
     /// Whether a file may be put at `path`.
     fn check(&self, path: &Path) -> Result<()> {
         match path.symlink_metadata() {
+            Ok(there) if there.is_dir() => {
+                let text = format!("{} is a directory", path.display());
+                Err(Error::invalid(text).with_remedy("Name a file in it, such as door.mkv"))
+            }
             Ok(_) if !self.force => Err(exists(path)),
             // A device in its place would be gone.
             Ok(there) if !there.is_file() => {

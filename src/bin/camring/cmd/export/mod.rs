@@ -11,6 +11,7 @@ use camring::export::MatroskaFiles;
 use camring::frame::FrameSink as _;
 use camring::reader::{Query, Reader};
 use camring::volume::StreamInfo;
+use rustix::io::Errno;
 
 use self::files::Files;
 pub(super) use self::report::Report;
@@ -81,13 +82,15 @@ pub(super) fn export(
                 done(span.end.us_since(span.start)),
             );
         }
-        files.accept(job.stream.id, recorded.item)?;
+        let accepted = files.accept(job.stream.id, recorded.item);
+        accepted.map_err(|error| job.not_written(error))?;
     }
     frames.finish()?;
     if report.frame_count == 0 {
         return Err(job.nothing().into());
     }
-    report.set_files(&files.finish()?.done);
+    let finished = files.finish().map_err(|error| job.not_written(error))?;
+    report.set_files(&finished.done);
     let exit = report.exit();
     Ok((report, exit))
 }
@@ -100,6 +103,17 @@ impl Job<'_> {
             .stream_time_range(self.stream.id)
             .unwrap_or(self.range);
         TimeRange::new(self.range.start.max(all.start), self.range.end.min(all.end))
+    }
+
+    /// `error` from writing the files: the sink knows neither their names nor what to do.
+    fn not_written(&self, error: camring::Error) -> camring::Error {
+        let no_room = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+        match error.raw_os_error() {
+            Some(code) if no_room.contains(&code) => error
+                .at(self.path.display())
+                .with_remedy("Make room there, or choose another place with -o"),
+            _ => error,
+        }
     }
 
     fn nothing(&self) -> camring::Error {

@@ -1,61 +1,75 @@
 //! `camring record`: cameras into a volume, until stopped.
 
+mod cameras;
+mod listener;
+pub(super) mod requests;
+mod sink;
 mod status;
 
-use std::collections::BTreeSet;
-use std::io::{Write, stdout};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use camring::base::time::SystemClock;
-use camring::ingest::rtsp::{self, CameraStatus, Options, Recorder, RtspCamera};
+use camring::ingest::rtsp::{CameraReport, Options, Recorder};
 use camring::writer::WriterOptions;
 use camring::{Error, ErrorKind, Writer};
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::Receiver;
 
+use self::cameras::Cameras;
+use self::listener::Listener;
+use self::requests::{Asked, Desk};
+use self::sink::Sink;
 use self::status::{Meter, Reading, Status, Summary};
-use crate::args::camera::{Record, Transport};
-use crate::credentials;
+use crate::args::camera::Record;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::{Interrupt, Signal};
-use crate::output::{self, write_json_line};
+use crate::output;
 use crate::screen::{Bar, Screen};
 
 /// How long it takes at most until a signal is seen.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the status is shown.
 const SHOW: Duration = Duration::from_secs(1);
-/// How often the status is logged where nobody watches.
+/// When the status is logged for the first time where nobody watches.
+const FIRST_LOG: Duration = Duration::from_secs(5);
+/// How often it is logged from then on.
 const LOG: Duration = Duration::from_mins(1);
 
 pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
-    let cameras = cameras(args)?;
-    let writer = Writer::open(&args.dir, WriterOptions::default())?;
+    let asked_for = cameras::asked_for(args)?;
+    let (desk, requests) = Desk::new();
+    let options = WriterOptions {
+        on_request: Some(Box::new(move |name, with| desk.ask(name, with))),
+        ..WriterOptions::default()
+    };
+    let writer = Writer::open(&args.dir, options)?;
     let interrupt = Interrupt::catch()?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting the network's runtime")?;
-    let producer = writer.producer()?;
-    let options = Options::default();
-    let clock = Arc::new(SystemClock);
-    let mut recorder = Recorder::new(runtime.handle().clone(), options, clock, producer);
-    let statuses = cameras.into_iter().map(|camera| recorder.add(camera));
-    let statuses = statuses.collect::<camring::Result<Vec<_>>>()?;
+    let sink = Sink {
+        producer: writer.producer()?,
+        volume: writer.volume().clone(),
+    };
+    let (handle, clock) = (runtime.handle().clone(), Arc::new(SystemClock));
+    let recorder = Recorder::new(handle, Options::default(), clock, sink);
     let watch = Watch {
         args,
         writer: &writer,
         interrupt: &interrupt,
-        statuses,
+        cameras: Cameras::start(recorder, asked_for, args)?,
+        requests,
+        listener: args.format.json.then(Listener::new).transpose()?,
         started: Instant::now(),
     };
-    let signal = runtime.block_on(async {
-        let signal = watch.until_end(screen).await?;
-        recorder.stop().await;
-        anyhow::Ok(signal)
-    })?;
-    let summary = watch.summary();
+    let End {
+        signal,
+        summary,
+        listener,
+    } = runtime.block_on(watch.until_end(screen));
     writer.close().context("closing the recording")?;
-    show(&summary, args.format.json)?;
+    let told = tell_end(&summary, listener);
     match signal {
         Some(Signal::Interrupt) => Ok(Exit::Interrupted),
         None if summary.frame_count() == 0 => {
@@ -63,42 +77,16 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
             let remedy = "Try their URLs with another program, such as ffprobe";
             Err(error.with_remedy(remedy).into())
         }
-        Some(Signal::Terminate) | None => Ok(Exit::Ok),
+        Some(Signal::Terminate) | None => told.map(|()| Exit::Ok),
     }
 }
 
-/// The cameras that were asked for, with their logins.
-fn cameras(args: &Record) -> camring::Result<Vec<RtspCamera>> {
-    let path = args.credentials.as_deref();
-    let logins = path.map(credentials::read).transpose()?.unwrap_or_default();
-    let mut seen = BTreeSet::new();
-    let transport = match args.transport {
-        Transport::Tcp => rtsp::Transport::Tcp,
-        Transport::Udp => rtsp::Transport::Udp,
+fn tell_end(summary: &Summary, listener: Option<Listener>) -> anyhow::Result<()> {
+    let Some(mut listener) = listener else {
+        return output::show(summary, false);
     };
-    let cameras = args.cameras.iter().map(|camera| {
-        if !seen.insert(camera.id) {
-            let text = format!("two cameras have the ID {}", camera.id);
-            return Err(Error::invalid(text).with_remedy("Each camera is a stream of its own"));
-        }
-        let name = camera.name.as_str();
-        let made = RtspCamera::new(camera.id, name, camera.url.as_str())?.with_transport(transport);
-        Ok(match logins.get(&camera.id) {
-            Some(login) => made.with_credentials(rtsp::Credentials::new(
-                login.user.as_str(),
-                login.password.reveal(),
-            )),
-            None => made,
-        })
-    });
-    cameras.collect()
-}
-
-fn show(summary: &Summary, json: bool) -> anyhow::Result<()> {
-    if json {
-        return Ok(write_json_line(summary, &mut stdout().lock())?);
-    }
-    output::show(summary, false)
+    listener.tell(summary);
+    Ok(listener.finish()?)
 }
 
 /// Looks after a recording.
@@ -106,59 +94,86 @@ struct Watch<'w> {
     args: &'w Record,
     writer: &'w Writer,
     interrupt: &'w Interrupt,
-    statuses: Vec<Arc<CameraStatus>>,
+    cameras: Cameras,
+    requests: Receiver<Asked>,
+    listener: Option<Listener>,
     started: Instant,
 }
 
+/// How a recording ended.
+struct End {
+    /// The signal that ended it, if one did.
+    signal: Option<Signal>,
+    summary: Summary,
+    listener: Option<Listener>,
+}
+
 impl Watch<'_> {
-    /// Shows how it goes until it is to end; returns the signal that ended it, if one did.
-    async fn until_end(&self, screen: &Screen) -> anyhow::Result<Option<Signal>> {
+    /// Shows how it goes until it is to end, and stops the cameras.
+    async fn until_end(mut self, screen: &Screen) -> End {
         let line = screen.line();
         let mut meter = Meter::new(self.writer.volume().geometry().device_len());
-        let (mut next_show, mut next_log) = (SHOW, LOG);
-        loop {
-            tokio::time::sleep(LOOK).await;
+        let (mut next_show, mut next_log) = (SHOW, FIRST_LOG);
+        let signal = loop {
+            self.serve_for(LOOK).await;
             let signal = self.interrupt.caught();
             let elapsed = self.started.elapsed();
-            let is_over = self
-                .args
-                .duration
-                .is_some_and(|duration| elapsed >= duration);
+            let duration = self.args.duration;
+            let is_over = duration.is_some_and(|duration| elapsed >= duration);
             if signal.is_some() || is_over || self.writer.status().is_failed {
-                return Ok(signal);
+                break signal;
             }
             if elapsed < next_show {
                 continue;
             }
             next_show = elapsed + SHOW;
-            let status = meter.read(&self.reading(elapsed));
+            let status = meter.read(&self.reading(self.cameras.reports()));
             if elapsed >= next_log && !screen.is_live() {
                 next_log = elapsed + LOG;
                 tracing::info!("{status}");
             }
-            self.tell(&status, &line)?;
+            self.tell(&status, &line);
+        };
+        drop(line);
+        self.end(signal).await
+    }
+
+    /// Does what other processes ask for, until `time` has passed.
+    async fn serve_for(&mut self, time: Duration) {
+        let next = tokio::time::timeout(time, self.requests.recv());
+        if let Ok(Some(asked)) = next.await {
+            let result = self.cameras.serve(&asked.request).await;
+            asked.answer(result);
         }
     }
 
-    fn tell(&self, status: &Status, line: &Bar) -> anyhow::Result<()> {
+    fn tell(&mut self, status: &Status, line: &Bar) {
         line.say(status.to_string());
-        if self.args.format.json {
-            let mut out = stdout().lock();
-            write_json_line(status, &mut out)?;
-            out.flush()?;
+        if let Some(listener) = &mut self.listener {
+            listener.tell(status);
         }
-        Ok(())
     }
 
-    fn reading(&self, elapsed: Duration) -> Reading {
+    fn reading(&self, cameras: Vec<CameraReport>) -> Reading {
         Reading {
-            elapsed,
+            elapsed: self.started.elapsed(),
             writer: self.writer.status(),
-            cameras: self.statuses.iter().map(|status| status.report()).collect(),
+            cameras,
         }
     }
 
-    fn summary(&self) -> Summary {
-        Summary::of(self.reading(self.started.elapsed()))
+    /// Whoever still waits for an answer hears that it is over.
+    async fn end(self, signal: Option<Signal>) -> End {
+        let reports = self.cameras.stop().await;
+        let reading = Reading {
+            elapsed: self.started.elapsed(),
+            writer: self.writer.status(),
+            cameras: reports,
+        };
+        End {
+            signal,
+            summary: Summary::of(reading),
+            listener: self.listener,
+        }
     }
 }

@@ -66,10 +66,11 @@ impl Meter {
         let written_len = reading.writer.written_len;
         let since = reading.elapsed.saturating_sub(self.elapsed);
         let is_up = |camera: &&CameraReport| camera.state == CameraState::Recording;
+        let is_recorded = |camera: &&CameraReport| camera.state != CameraState::Stopped;
         let received_byte_s = per_second(received_len, self.received_len, since);
         let status = Status {
             elapsed_ms: u64::try_from(reading.elapsed.as_millis()).unwrap_or(u64::MAX),
-            camera_count: reading.cameras.len(),
+            camera_count: reading.cameras.iter().filter(is_recorded).count(),
             up_count: reading.cameras.iter().filter(is_up).count(),
             received_bit_s: received_byte_s.saturating_mul(8),
             durable_lag_us: reading.writer.lag_us,
