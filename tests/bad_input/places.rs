@@ -216,7 +216,7 @@ fn impossible_sizes_are_refused() {
         (size(VolumeSize::Blocks(16), Some(128 << 20)), "64 MiB"),
         (
             size(VolumeSize::Blocks(u64::MAX), Some(BLOCK_LEN)),
-            "less than 2^32",
+            "Choose a smaller size, or larger blocks",
         ),
     ];
     for (options, words) in cases {
