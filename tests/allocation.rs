@@ -88,7 +88,7 @@ fn no_frame_costs_an_allocation() {
         control: false,
         ..WriterOptions::default()
     };
-    let medium = Arc::new(FileMedium::new(&dir.path().join("data")));
+    let medium = Arc::new(FileMedium::new(dir.path().join("data")));
     let mut writer = ManualWriter::open_on(medium, Some(dir.path()), options).unwrap();
     let mut producer = writer.producer();
     for stream in 0..STREAM_COUNT {

@@ -235,8 +235,8 @@ impl Volume {
         &self.0.table
     }
 
-    /// Whether committed data was found damaged when it was opened: [`verify`](Self::verify)
-    /// says what.
+    /// Whether committed data was found damaged or missing when it was opened:
+    /// [`verify`](Self::verify) says what.
     pub fn is_damaged(&self) -> bool {
         self.0.is_damaged
     }
