@@ -29,12 +29,14 @@ const MARK: Position = Position {
 const FIRST_RUN: u64 = 8;
 
 fn main() -> Result {
-    for (name, header) in headers() {
+    let headers = headers_of_volumes().into_iter().chain(headers_of_lives());
+    for (name, header) in headers {
         let mut page = vec![0; PAGE_LEN];
         header.encode(&mut page);
         save("block_header", name, &page)?;
     }
-    for (name, streams) in kinds_of_runs() {
+    let runs = kinds_of_frames().into_iter().chain(kinds_of_streams());
+    for (name, streams) in runs {
         let (run, index) = run_and_index(&streams, &[]);
         save("run_and_chunk", name, &run)?;
         save("index", name, &index)?;
@@ -113,142 +115,97 @@ fn edits(flags: u8, places: &[(u32, u8)]) -> Vec<u8> {
     bytes
 }
 
-/// Headers of young and old volumes, small and large ones, with few ranges and with as many as fit.
-fn headers() -> Vec<(&'static str, BlockHeader)> {
+/// Headers of young and old volumes, small and large ones.
+fn headers_of_volumes() -> Vec<(&'static str, BlockHeader)> {
     let of = |geometry, sequence, mark| BlockHeader {
         id: BlockId { sequence, ..BLOCK },
         geometry,
         mark,
         ..header(0)
     };
-    let measures = |block_len, slot_count, unit_len| {
-        Geometry::new(block_len, slot_count, unit_len).expect("legal measures")
-    };
-    let (small, large) = (
-        measures(65_536, 16, 4096),
-        measures(64 << 20, 1 << 20, 65_536),
-    );
-    let wide = SlotRange { first: 8, count: 8 };
-    let slots = |count: u32, first: u32| -> Vec<SlotRange> {
-        let range = |n: u32| SlotRange {
-            first: first + 4 * n,
-            count: 1,
-        };
-        (0..count).map(range).collect()
-    };
-    let voids = |count: u64| -> Vec<VoidRange> {
-        let range = |n: u64| VoidRange {
-            from: Position {
-                sequence: 900 + n,
-                run: n,
-            },
-            to: 901 + n,
-        };
-        (0..count).map(range).collect()
-    };
-    let far = BlockHeader {
-        id: BlockId {
-            slot: 999,
-            sequence: 1_000,
-            ..BLOCK
-        },
-        ..of(large, 1_000, Position::end_of(999))
+    let (small, large) = (measures(65_536, 16, 4096), large());
+    let mut created = of(small, 0, Position::end_of(0));
+    created.life = 0;
+    let many = 16 << 40;
+    let mark = Position {
+        sequence: many + 4,
+        run: 1 << 40,
     };
     vec![
         ("empty", header(0)),
-        ("full", header(4)),
-        (
-            "created",
-            BlockHeader {
-                life: 0,
-                ..of(small, 0, Position::end_of(0))
-            },
-        ),
+        ("created", created),
         ("small", of(small, 5, MARK)),
         ("large", of(large, 5, MARK)),
-        (
-            "many_turns",
-            of(
-                small,
-                5 + (16 << 40),
-                Position {
-                    sequence: 4 + (16 << 40),
-                    run: 1 << 40,
-                },
-            ),
-        ),
+        ("many_turns", of(small, many + 5, mark)),
         ("whole_mark", of(geometry(), 5, Position::end_of(4))),
-        (
-            "wide_range",
-            BlockHeader {
-                bad: vec![wide],
-                ..header(0)
-            },
-        ),
-        (
-            "pins",
-            BlockHeader {
-                pins: slots(3, 1),
-                ..header(0)
-            },
-        ),
-        (
-            "voids",
-            BlockHeader {
-                voids: voids(96),
-                ..far.clone()
-            },
-        ),
-        (
-            "all_ranges",
-            BlockHeader {
-                bad: slots(64, 0),
-                pins: slots(96, 2),
-                voids: voids(96),
-                ..far.clone()
-            },
-        ),
-        (
-            "odd_clocks",
-            BlockHeader {
-                written_utc_us: i64::MIN,
-                written_boot_us: i64::MAX,
-                ..header(1)
-            },
-        ),
-        (
-            "features",
-            BlockHeader {
-                compat: 1 << 40,
-                read_only_compat: 3,
-                ..header(0)
-            },
-        ),
-        (
-            "lives",
-            BlockHeader {
-                life: 1 << 50,
-                ..far
-            },
-        ),
     ]
+}
+
+/// Headers with few ranges and with as many as fit, with odd clocks, features and lives.
+fn headers_of_lives() -> Vec<(&'static str, BlockHeader)> {
+    let changed = |change: fn(&mut BlockHeader)| {
+        let mut header = header(0);
+        change(&mut header);
+        header
+    };
+    let far = |change: fn(&mut BlockHeader)| {
+        let mut header = header(0);
+        (header.geometry, header.mark) = (large(), Position::end_of(999));
+        (header.id.slot, header.id.sequence) = (999, 1_000);
+        change(&mut header);
+        header
+    };
+    let all = |header: &mut BlockHeader| {
+        (header.bad, header.pins) = (slots(64, 0), slots(96, 2));
+        header.voids = voids(900, 96);
+    };
+    let clocks = |header: &mut BlockHeader| {
+        (header.written_utc_us, header.written_boot_us) = (i64::MIN, i64::MAX);
+    };
+    let features = |header: &mut BlockHeader| {
+        (header.compat, header.read_only_compat) = (1 << 40, 3);
+    };
+    let wide = |header: &mut BlockHeader| header.bad = vec![SlotRange { first: 8, count: 8 }];
+    vec![
+        ("full", header(4)),
+        ("wide_range", changed(wide)),
+        ("pins", changed(|header| header.pins = slots(3, 1))),
+        ("voids", far(|header| header.voids = voids(900, 96))),
+        ("all_ranges", far(all)),
+        ("odd_clocks", changed(clocks)),
+        ("features", changed(features)),
+        ("lives", far(|header| header.life = 1 << 50)),
+    ]
+}
+
+fn measures(block_len: u32, slot_count: u64, unit_len: u32) -> Geometry {
+    Geometry::new(block_len, slot_count, unit_len).expect("legal measures")
+}
+
+fn large() -> Geometry {
+    measures(64 << 20, 1 << 20, 65_536)
+}
+
+/// Every fourth slot from `first` on.
+fn slots(count: u32, first: u32) -> Vec<SlotRange> {
+    let range = |n: u32| SlotRange {
+        first: first + 4 * n,
+        count: 1,
+    };
+    (0..count).map(range).collect()
+}
+
+/// Ranges of one block each, from block `first` on.
+fn voids(first: u64, count: u64) -> Vec<VoidRange> {
+    let range = |sequence: u64| VoidRange {
+        from: Position { sequence, run: 7 },
+        to: sequence + 1,
+    };
+    (first..first + count).map(range).collect()
 }
 
 /// A header with `count` ranges of each kind.
 fn header(count: u32) -> BlockHeader {
-    let slots = |first: u32| {
-        (0..count).map(move |i| SlotRange {
-            first: first + 2 * i,
-            count: 1,
-        })
-    };
-    let void = |i: u64| VoidRange {
-        from: Position {
-            sequence: 1 + i,
-            run: 7,
-        },
-        to: 2 + i,
-    };
     BlockHeader {
         id: BLOCK,
         geometry: geometry(),
@@ -259,91 +216,71 @@ fn header(count: u32) -> BlockHeader {
         written_boot_us: 60_000_000,
         boot_id: [3; 16],
         mark: MARK,
-        bad: slots(0).collect(),
-        pins: slots(1).collect(),
-        voids: (0..count.into()).map(void).collect(),
+        bad: slots(count, 0),
+        pins: slots(count, 2),
+        voids: voids(1, count.into()),
     }
 }
 
-/// What streams of a run may look like.
-fn kinds_of_runs() -> Vec<(&'static str, Vec<Packed>)> {
-    let (setup, all_codecs) = (
-        setup(vec![track(Codec::H264)]),
-        setup(Codec::ALL.map(track).into()),
-    );
-    let video = |count| (0..count).map(frame).collect::<Vec<_>>();
+/// One stream whose frames are of one kind.
+fn kinds_of_frames() -> Vec<(&'static str, Vec<Packed>)> {
     let with = |change: fn(&mut PendingFrame)| {
-        let mut frames = video(6);
+        let mut frames: Vec<_> = (0..6).map(frame).collect();
         frames.iter_mut().for_each(change);
-        frames
+        vec![(StreamId(1), frames)]
     };
-    let gaps = GapCause::STORED
-        .iter()
-        .zip(0..)
-        .map(|(cause, n)| gap(*cause, n));
-    let both = [
-        vec![setup.clone()],
-        video(3),
-        vec![gap(GapCause::Restart, 3)],
-    ]
-    .concat();
-    let many = (1..=40).map(|id| (StreamId(id), vec![setup.clone(), frame(0)]));
-    let unknown = vec![
-        record(0, Bytes::from_static(&[9, 1, 2, 3])),
-        record(0, Bytes::new()),
-    ];
-    let one = |frames: Vec<PendingFrame>| vec![(StreamId(1), frames)];
+    let extreme = |frame: &mut PendingFrame| {
+        let is_even = frame.ordinal.is_multiple_of(2);
+        frame.time = if is_even {
+            Timestamp::MAX
+        } else {
+            Timestamp::MIN
+        };
+    };
     vec![
-        ("one", one(frames(3))),
-        (
-            "two",
-            vec![(StreamId(1), frames(4)), (StreamId(u64::MAX), frames(2))],
-        ),
-        ("empty", Vec::new()),
-        ("no_setup", one(video(5))),
-        ("records", one(vec![setup.clone(), gap(GapCause::Idle, 0)])),
-        ("gaps", one([vec![setup.clone()], gaps.collect()].concat())),
-        (
-            "tracks",
-            one([vec![all_codecs], with(|f| f.track = (f.ordinal % 7) as u8)].concat()),
-        ),
-        ("leading", one(with(|f| f.leading = f.ordinal > 2))),
-        ("all_keys", one(with(|f| f.key = true))),
+        ("no_setup", with(|_| {})),
+        ("leading", with(|f| f.leading = f.ordinal > 2)),
+        ("all_keys", with(|f| f.key = true)),
+        ("tracks", with(|f| f.track = (f.ordinal % 7) as u8)),
         // What does not fit into a difference of 32 bits takes an escape.
-        (
-            "escaped_times",
-            one(with(|f| {
-                f.time = Timestamp(f.time.0 << (f.ordinal % 2 * 10))
-            })),
-        ),
+        ("escaped_times", with(|f| f.time.0 <<= f.ordinal % 2 * 10)),
         (
             "escaped_clocks",
-            one(with(|f| f.clock = i64::MAX >> (7 * f.ordinal))),
+            with(|f| f.clock = i64::MAX >> (7 * f.ordinal)),
         ),
         (
             "escaped_ordinals",
-            one(with(|f| f.ordinal = 1 << (9 * f.ordinal))),
+            with(|f| f.ordinal = 1 << (9 * f.ordinal)),
         ),
-        (
-            "odd_times",
-            one(with(|f| {
-                f.time = [Timestamp::MAX, Timestamp::MIN][(f.ordinal % 2) as usize]
-            })),
-        ),
-        ("backwards", one(video(6).into_iter().rev().collect())),
-        (
-            "changed",
-            one([both, vec![setup.clone()], video(2)].concat()),
-        ),
-        ("unknown_records", one([unknown, video(1)].concat())),
-        (
-            "long_frame",
-            one(vec![PendingFrame {
-                payload: vec![7; 5_000].into(),
-                ..frame(0)
-            }]),
-        ),
+        ("odd_times", with(extreme)),
+        ("backwards", with(|f| f.time.0 -= 80_000 * f.ordinal as i64)),
+        ("long_frame", with(|f| f.payload = vec![7; 900].into())),
+    ]
+}
+
+/// Streams with setups, gaps and other records, few and many.
+fn kinds_of_streams() -> Vec<(&'static str, Vec<Packed>)> {
+    let one = |frames: Vec<PendingFrame>| vec![(StreamId(1), frames)];
+    let first = setup(vec![track(Codec::H264)]);
+    let second = setup(Codec::ALL.map(track).into());
+    let causes = GapCause::STORED.iter().zip(0..);
+    let gaps = causes.map(|(cause, n)| gap(*cause, n)).collect();
+    let mut changed = frames(3);
+    changed.extend([second, frame(3), frame(4)]);
+    let unknown = [Bytes::from_static(&[9, 1, 2, 3]), Bytes::new()];
+    let mut unknown: Vec<_> = unknown.map(|payload| record(0, payload)).into();
+    unknown.push(frame(0));
+    let two = vec![(StreamId(1), frames(4)), (StreamId(u64::MAX), frames(2))];
+    let many = (1..=40).map(|id| (StreamId(id), vec![first.clone(), frame(0)]));
+    vec![
+        ("one", one(frames(3))),
+        ("two", two),
+        ("empty", Vec::new()),
         ("many", many.collect()),
+        ("records", one(vec![first.clone(), gap(GapCause::Idle, 0)])),
+        ("gaps", one(gaps)),
+        ("changed", one(changed)),
+        ("unknown_records", one(unknown)),
     ]
 }
 
