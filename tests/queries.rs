@@ -567,6 +567,14 @@ fn blocks_that_are_cut_off_are_told_as_damage_and_the_read_goes_on() {
         assert_eq!(causes, [GapCause::Damaged]);
     }
 
+    // By their numbers, and without a choice of streams.
+    for row in &cut {
+        let items = read(&volume, Query::blocks([row.sequence]));
+        let told = gaps_in(&items).into_iter();
+        let told: Vec<_> = told.map(|gap| (gap.cause, gap.end)).collect();
+        assert_eq!(told, [(GapCause::Damaged, Some(row.times.end)); 2]);
+    }
+
     // Nothing is left at all.
     data.set_len(0).unwrap();
     let items = in_range(TimeRange::ALL);

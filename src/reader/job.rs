@@ -429,18 +429,25 @@ impl Job<'_> {
             .chunk(row.sequence, &view, &bytes, first, &mut self.out);
     }
 
-    /// A block that cannot be read: a gap for every wanted stream.
+    /// A block that cannot be read: a gap for every wanted stream. In a list of blocks, one that
+    /// the ring has just taken is missing like those that it took before.
     fn lost_block(&mut self, row: &TableRow, kind: ErrorKind) -> Flow {
+        let is_list = self.begins.is_empty();
         let cause = match kind {
+            ErrorKind::Overwritten if is_list => {
+                self.outlet.note_missing(row.sequence);
+                return Ok(());
+            }
             ErrorKind::Overwritten => GapCause::Overwritten,
             _ => GapCause::Damaged,
         };
+        let begun = |stream: &StreamId| {
+            let begin = self.begins.get(stream);
+            is_list || begin.is_some_and(|begin| begin.at.sequence <= row.sequence)
+        };
         let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
-            let begun = self
-                .begins
-                .iter()
-                .filter(|(_, begin)| begin.at.sequence <= row.sequence);
-            begun.map(|(stream, _)| *stream).collect()
+            let known = self.blocks.volume.streams().into_iter();
+            known.map(|known| known.id).filter(begun).collect()
         });
         for stream in streams {
             self.deliverer
