@@ -93,7 +93,7 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
     );
     assert_eq!(
         run(&recording.dir(), &by_force).code,
-        Some(12),
+        Some(2),
         "never a directory"
     );
 }
