@@ -134,8 +134,9 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         let rows = self.read_rows(&missing, &ids)?;
         for (((sequence, slot), row), id) in missing.iter().zip(rows).zip(&ids) {
             let known = stored.get(*slot as usize).copied().flatten();
-            if let Some(known) =
-                known.filter(|known| id.is_none() && self.was_there(known, *sequence))
+            if let Some(known) = known
+                && id.is_none()
+                && self.is_lost(&known, *sequence, *slot)
             {
                 // Readers shall say that it is lost, rather than that nothing was recorded.
                 self.lost.push(known);
@@ -166,15 +167,20 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         Ok(())
     }
 
-    /// Whether `known`, a row of the cache file, says that block `sequence` held frames that count.
+    /// Whether block `sequence` is gone, though `known`, a row of the cache file, says that it held
+    /// frames that count.
     /// Rows are written behind a commit, and headers are durable before runs: so a block with such
     /// a row had a header. That the block lies behind the end is no matter: it was to prove it.
-    fn was_there(&self, known: &TableRow, sequence: Sequence) -> bool {
+    /// Where a recorder has gone around the ring meanwhile, nothing is lost.
+    fn is_lost(&mut self, known: &TableRow, sequence: Sequence, slot: u64) -> bool {
         let first = Position { sequence, run: 1 };
         let mut voids = self.verdict.voids.iter();
-        known.sequence == sequence
-            && known.state != RowState::Empty
-            && !voids.any(|void| void.contains(first))
+        let held_frames = known.sequence == sequence && known.state != RowState::Empty;
+        if !held_frames || voids.any(|void| void.contains(first)) {
+            return false;
+        }
+        let now = head::header_in_slot(self.fetch, &self.located, slot);
+        now.is_none_or(|header| header.id.sequence <= sequence)
     }
 
     /// The identities of the wanted blocks, or of whatever the slots hold where they are kept.

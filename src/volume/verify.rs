@@ -161,7 +161,8 @@ impl Verifier<'_> {
         }
         if let Some((header, id, shape)) = found {
             self.report.block_count += 1;
-            self.join(header.as_ref(), &id, &shape, &mut findings);
+            let is_settled = self.is_settled(sequence, &before);
+            self.join(header.as_ref(), &id, &shape, is_settled, &mut findings);
         } else if let Some(life) = self.life.as_mut().filter(|_| !findings.is_whole()) {
             life.last_run = None;
         }
@@ -263,12 +264,14 @@ impl Verifier<'_> {
         true
     }
 
-    /// Checks what joins the block to those before it.
+    /// Checks what joins the block to those before it. One that is not settled was written on
+    /// after it was read: what comes behind it may follow runs that were not seen.
     fn join(
         &mut self,
         header: Option<&BlockHeader>,
         id: &BlockId,
         shape: &Shape,
+        is_settled: bool,
         findings: &mut Findings,
     ) {
         if !self.volume.table().in_window(id.sequence) {
@@ -293,11 +296,13 @@ impl Verifier<'_> {
                 findings.add(damage(id.sequence, part, shape.times, 0, what));
             }
             // Without a trailer nobody knows what else was behind a damaged end.
-            life.last_run = Some(last).filter(|_| shape.is_sealed || findings.is_whole());
+            let is_known = is_settled && (shape.is_sealed || findings.is_whole());
+            life.last_run = Some(last).filter(|_| is_known);
             // A crash or a failure has ended it.
             let voids = &self.verdict.voids;
             let was_ended = voids.iter().any(|void| void.touches(id.sequence));
-            if !shape.is_sealed && !was_ended && !findings.has_lost_trailer() {
+            let may_be_cut = is_settled && !shape.is_sealed;
+            if may_be_cut && !was_ended && !findings.has_lost_trailer() {
                 life.unsealed.push((id.sequence, shape.times));
             }
         }
