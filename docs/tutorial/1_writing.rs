@@ -1,5 +1,5 @@
 //! Lesson 1, writing: a ring is made, a camera is recorded into it, and what happens meanwhile is
-//! told. The page to it is 1_writing.md.
+//! told. The page to it is `1_writing.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;
@@ -73,7 +73,9 @@ fn record(dir: &Path, start: Timestamp, seconds: u32) -> Result<()> {
     let shed_count = writer.status().shed_count;
     println!("{frame_count} frames are on stable storage, {shed_count} were shed");
     writer.close()?;
-    events.iter().for_each(|event| show(&event));
+    for event in events {
+        show(&event);
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Lesson 2, reading: which blocks there are, reading some of them in any order, and reading one
-//! stream by itself. The page to it is 2_reading.md.
+//! stream by itself. The page to it is `2_reading.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;

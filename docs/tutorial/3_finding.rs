@@ -1,5 +1,5 @@
 //! Lesson 3, finding: from a time to blocks, what is in a block, and the picture of a moment. The
-//! page to it is 3_finding.md.
+//! page to it is `3_finding.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;

@@ -1,10 +1,10 @@
 //! Lesson 4, Matroska export: a stretch of a recording as a file, and a file that is started and
-//! stopped while frames flow. The page to it is 4_export.md.
+//! stopped while frames flow. The page to it is `4_export.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use camring::base::time::TimeRange;
 use camring::export::{MatroskaFiles, MatroskaRecorder, NumberedFiles, RawSink};
@@ -23,7 +23,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
     let mut reader = Reader::open(&Volume::open(&dir)?)?;
     export(&mut reader, StreamId(3), place.join("door.mkv"))?;
-    record_at_a_button(&mut reader, StreamId(3), place.join("button.mkv"))?;
+    record_at_a_button(&mut reader, StreamId(3), &place.join("button.mkv"))?;
     raw(&mut reader, StreamId(1), &place.join("gate.h264"))?;
     Ok(())
 }
@@ -41,14 +41,14 @@ fn export(reader: &mut Reader, stream: StreamId, path: PathBuf) -> Result<()> {
 }
 
 /// Items flow through a fork; one of its branches is a recorder with a button.
-fn record_at_a_button(reader: &mut Reader, stream: StreamId, path: PathBuf) -> Result<()> {
+fn record_at_a_button(reader: &mut Reader, stream: StreamId, path: &Path) -> Result<()> {
     let mut fork = Fork::new();
     let recorder = MatroskaRecorder::new(stream);
     let branch = fork.connect(recorder.clone());
     let frames = reader.read(Query::time([stream], TimeRange::ALL))?;
     for (number, recorded) in frames.enumerate() {
         if number == 100 {
-            recorder.start(NumberedFiles::new(path.clone()))?;
+            recorder.start(NumberedFiles::new(path))?;
         }
         if number == 500 {
             show(&recorder.stop()?);
@@ -60,7 +60,7 @@ fn record_at_a_button(reader: &mut Reader, stream: StreamId, path: PathBuf) -> R
 }
 
 /// The pictures alone, as Annex B.
-fn raw(reader: &mut Reader, stream: StreamId, path: &std::path::Path) -> Result<()> {
+fn raw(reader: &mut Reader, stream: StreamId, path: &Path) -> Result<()> {
     let mut sink = RawSink::new(0, Vec::new());
     let mut frames = reader.read(Query::time([stream], TimeRange::new(at(0), at(4))))?;
     for recorded in &mut frames {
@@ -90,7 +90,7 @@ fn show(files: &NumberedFiles) {
     }
 }
 
-fn name(path: &std::path::Path) -> String {
+fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }

@@ -1,5 +1,5 @@
 //! Lesson 5, playing: seeking, playing, pausing and stepping through one stream, with the cache and
-//! the callbacks. The page to it is 5_playing.md.
+//! the callbacks. The page to it is `5_playing.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;

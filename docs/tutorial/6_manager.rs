@@ -1,5 +1,5 @@
 //! Lesson 6, the manager: many streams of several volumes in step, mapped and unmapped while they
-//! play, up to the live edge of a recording. The page to it is 6_manager.md.
+//! play, up to the live edge of a recording. The page to it is `6_manager.md`.
 #![expect(clippy::print_stdout, reason = "a lesson shows what it does")]
 
 mod recording;

@@ -59,7 +59,8 @@ impl Place {
     }
 }
 
-/// Built-in cameras that are being recorded, on a clock that is moved by hand: seconds pass at once.
+/// Built-in cameras that are being recorded, on a clock that is moved by hand, so that seconds pass
+/// at once.
 #[derive(Debug)]
 pub(crate) struct Recording {
     /// The volume's writer.

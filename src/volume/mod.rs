@@ -57,7 +57,7 @@ use crate::table::{BlockTable, TableRow, TableWriter};
 /// Opened beside a recorder in another process it is a snapshot of what was durable then: open it
 /// again to see more. Got from a recorder in this process it follows the recording.
 #[derive(Clone)]
-#[doc(alias = "ValkkaFS")]
+#[doc(alias("ValkkaFS", "ValkkaSingleFS", "ValkkaMultiFS"))]
 pub struct Volume(Arc<Shared>);
 
 struct Shared {
@@ -110,6 +110,7 @@ impl Volume {
     /// # Errors
     ///
     /// As [`create::create`].
+    #[doc(alias = "newFromDirectory")]
     pub fn create(
         dir: impl AsRef<Path>,
         options: &CreateOptions,
@@ -127,6 +128,7 @@ impl Volume {
     /// [`NotFound`](ErrorKind::NotFound) when there is no volume,
     /// [`Unsupported`](ErrorKind::Unsupported) when a later release wrote it or the file system
     /// refuses direct I/O, [`Io`](ErrorKind::Io).
+    #[doc(alias = "loadFromDirectory")]
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = config::data_path(dir)?;
@@ -368,6 +370,7 @@ impl Volume {
     }
 
     /// The presentation times of everything that is recorded; none where nothing is.
+    #[doc(alias = "getTimeRange")]
     pub fn time_range(&self) -> Option<TimeRange> {
         self.0.table.time_range()
     }
