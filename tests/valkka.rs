@@ -379,6 +379,9 @@ fn the_time_range_of_several_volumes_reaches_to_the_end_of_the_last() {
     }
     let whole = TimeRange::new(time_of(0), time_of(119));
     assert_eq!(told, Some(whole));
+    // What the manager shows is as of the end of its last turn: the event of a later one is awaited.
+    manager.command(Command::Seek(time_of(110))).unwrap();
+    assert!(events.iter().any(|event| matches!(event, Told::Time(_))));
     assert_eq!(manager.time_range(), Some(whole));
 }
 
