@@ -68,7 +68,7 @@ impl fmt::Debug for ManagerOptions {
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("ValkkaFSManager", "FSGroup", "FileCacheThread"))]
+#[doc(alias("ValkkaFSManager", "FSGroup", "FileCacheThread", "FileCacherThread"))]
 pub struct Manager {
     mailbox: Arc<Mailbox>,
     queue: ChannelLimits,

@@ -93,16 +93,20 @@ impl Default for Limits {
 pub enum Command {
     /// Goes to a time, and then on as before: standing, playing, in either direction. Leaves
     /// live. A seek during a seek replaces it. After a stop, or at first, the player stands there.
+    #[doc(alias = "seekStreamsCall")]
     Seek(Timestamp),
     /// Time passes. Without a position it begins at the start of what is recorded (at its end in
     /// reverse), as soon as [`set_extent`](super::Player::set_extent) has told one. At the end of
     /// the recording it looks whether there is more by now. While live it does nothing; after a
     /// pause in live it plays on from there, no longer live.
+    #[doc(alias = "playStreamsCall")]
     Play,
     /// Time stands still. Reading goes on until the cache has what lies ahead.
+    #[doc(alias = "stopStreamsCall")]
     Pause,
     /// Stands still, forgets the position and all that is cached, ends all reads. Speed,
     /// direction, gaps and loop stay as they are set.
+    #[doc(alias = "clearCall")]
     Stop,
     /// So many pictures forward or, where negative, back; then stands. Only pictures of mapped
     /// streams count; where no stream has pictures, frames of any kind. At an end of the

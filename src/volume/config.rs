@@ -12,6 +12,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 /// Name of the file in the directory of a volume.
 pub const CONFIG_NAME: &str = "volume.json";
 /// Name of the data file where none is configured.
+#[doc(alias = "dumpfile")]
 pub const DATA_NAME: &str = "data";
 /// Name of the data file while the volume is being created.
 pub const PARTIAL_NAME: &str = "data.new";
@@ -20,6 +21,7 @@ pub const PARTIAL_NAME: &str = "data.new";
 const MAX_LEN: u64 = 1 << 20;
 
 /// What `volume.json` says.
+#[doc(alias = "valkkafs.json")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Version of this file.

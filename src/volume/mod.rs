@@ -111,6 +111,7 @@ impl Volume {
     /// # Errors
     ///
     /// As [`create::create`].
+    #[doc(alias = "newFromDirectory")]
     pub fn create(
         dir: impl AsRef<Path>,
         options: &CreateOptions,
@@ -143,6 +144,7 @@ impl Volume {
     /// [`NotFound`](ErrorKind::NotFound) when there is no volume,
     /// [`Unsupported`](ErrorKind::Unsupported) when a later release wrote it or the file system
     /// refuses direct I/O, [`Io`](ErrorKind::Io).
+    #[doc(alias = "loadFromDirectory")]
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = config::data_path(dir)?;
@@ -396,6 +398,7 @@ impl Volume {
     }
 
     /// The presentation times of everything that is recorded; none where nothing is.
+    #[doc(alias = "getTimeRange")]
     pub fn time_range(&self) -> Option<TimeRange> {
         self.0.table.time_range()
     }

@@ -131,7 +131,8 @@ fn tests(session: &mut Session) -> Verdict {
     let mut process = cargo(&["test"]);
     // Without --show-output, libtest hides the reports of skips.
     process.args(targets).args(["--", "--show-output"]);
-    session.run_all([process])
+    // The lessons of docs/tutorial are programs, which one of the suites runs.
+    session.run_all([cargo(&["build", "--examples"]), process])
 }
 
 fn doc_tests(session: &mut Session) -> Verdict {

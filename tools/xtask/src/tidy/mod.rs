@@ -7,6 +7,7 @@
 mod commands;
 mod confined;
 mod format_hash;
+mod held_by;
 mod layers;
 mod lengths;
 mod links;
@@ -45,6 +46,7 @@ const RULES: &[Rule] = &[
     format_hash::check,
     suites::check,
     links::check,
+    held_by::check,
     commands::check,
 ];
 
