@@ -146,13 +146,10 @@ pub fn recover<D: Device + ?Sized>(
     let Some(newest) = newest else {
         return Ok(nothing());
     };
-    let headers = headers_from(fetch, located, newest);
+    let (from, headers) = headers_from(fetch, located, newest);
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
     let mut walked = Walked::default();
-    let first = headers
-        .first()
-        .map_or(newest.id.sequence, |h| h.id.sequence);
-    for sequence in first.max(start)..=newest.id.sequence {
+    for sequence in from.max(start)..=newest.id.sequence {
         let mut own = headers.iter();
         let own = own.find(|header| header.id.sequence == sequence);
         walked.add(fetch, located, sequence, own);
@@ -218,13 +215,14 @@ fn nothing() -> Recovered {
     }
 }
 
-/// The valid headers from the newest one's watermark on, oldest first. Void ranges and later
-/// watermarks are in one of these.
+/// The first block of the stretch that the last life may have ended in, and the valid headers from
+/// there on, oldest first: from the newest one's watermark on. Void ranges and later watermarks are
+/// in one of these.
 fn headers_from<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     located: &Located,
     newest: &BlockHeader,
-) -> Vec<BlockHeader> {
+) -> (Sequence, Vec<BlockHeader>) {
     let slots = located.geometry.slot_count();
     let head = newest.id.sequence;
     // Two blocks hold unflushed data at most, and their headers lie ahead by two; the rest of the
@@ -256,7 +254,7 @@ fn headers_from<D: Device + ?Sized>(
         })
         .collect();
     headers.push(newest.clone());
-    headers
+    (from, headers)
 }
 
 fn union<'a>(voids: impl Iterator<Item = &'a VoidRange>) -> Vec<VoidRange> {
