@@ -20,6 +20,7 @@ use crate::base::error::Result;
 use crate::base::geometry::{Position, Sequence};
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp};
+use crate::block::header::VoidRange;
 use crate::block::record::Record;
 use crate::block::{
     BlockHeader, BlockId, BlockTrailer, DecodeStart, PAGE_LEN, RunHeader, StreamSection,
@@ -42,8 +43,8 @@ pub struct Loaded {
     pub timeline: Timeline,
     /// How many blocks were read anew because no cache had them.
     pub reread_count: u64,
-    /// Blocks of which the cache file `blocktable` knows that they held frames, and of which
-    /// neither the header nor a run is left.
+    /// Blocks of which the cache file `blocktable` knows that they held frames, and of which nothing
+    /// is left that counts.
     pub lost: Vec<TableRow>,
     /// How many bytes of the volume lie behind the end of the device: it was cut short.
     pub missing_len: u64,
@@ -68,6 +69,7 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         fetch,
         located,
         verdict: recovered.verdict(),
+        recorded_voids: recovered.voids.clone(),
         head: head.sequence,
         fresh_from: recovered.first_walked.max(1),
         table: TableWriter::new(located.geometry.slot_count()),
@@ -102,6 +104,8 @@ struct Loader<'l, 'd, D: Device + ?Sized> {
     fetch: &'l mut Fetcher<'d, D>,
     located: Located,
     verdict: Verdict,
+    /// Void ranges that were on record before this opening.
+    recorded_voids: Vec<VoidRange>,
     head: Sequence,
     /// Blocks from here on are read anew: the last life may have ended in them.
     fresh_from: Sequence,
@@ -135,8 +139,8 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         for (((sequence, slot), row), id) in missing.iter().zip(rows).zip(&ids) {
             let known = stored.get(*slot as usize).copied().flatten();
             if let Some(known) = known
-                && id.is_none()
-                && self.is_lost(&known, *sequence, *slot)
+                && row.is_none()
+                && self.is_lost(&known, id.as_ref(), *sequence, *slot)
             {
                 // Readers shall say that it is lost, rather than that nothing was recorded.
                 self.lost.push(known);
@@ -167,16 +171,23 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         Ok(())
     }
 
-    /// Whether block `sequence` is gone, though `known`, a row of the cache file, says that it held
-    /// frames that count.
-    /// Rows are written behind a commit, and headers are durable before runs: so a block with such
-    /// a row had a header. That the block lies behind the end is no matter: it was to prove it.
-    /// Where a recorder has gone around the ring meanwhile, nothing is lost.
-    fn is_lost(&mut self, known: &TableRow, sequence: Sequence, slot: u64) -> bool {
+    /// Whether block `sequence`, of which nothing counts, is gone, though `known`, a row of the
+    /// cache file, says that it held frames. Rows are written behind a commit, and headers are
+    /// durable before runs: so a block with such a row had a header and runs that count, and only
+    /// damage can have ended its life before it. Where a recorder has gone around the ring
+    /// meanwhile, nothing is lost.
+    fn is_lost(
+        &mut self,
+        known: &TableRow,
+        id: Option<&BlockId>,
+        sequence: Sequence,
+        slot: u64,
+    ) -> bool {
         let first = Position { sequence, run: 1 };
-        let mut voids = self.verdict.voids.iter();
         let held_frames = known.sequence == sequence && known.state != RowState::Empty;
-        if !held_frames || voids.any(|void| void.contains(first)) {
+        let is_other = id.is_some_and(|id| row_nonce(id) != known.nonce);
+        let mut voids = self.recorded_voids.iter();
+        if !held_frames || is_other || voids.any(|void| void.contains(first)) {
             return false;
         }
         let now = head::header_in_slot(self.fetch, &self.located, slot);

@@ -266,7 +266,7 @@ impl Volume {
     }
 
     /// The blocks that were found lost when it was opened: the cache file `blocktable` knows them,
-    /// and neither their header nor one of their runs is left.
+    /// and nothing is left of them that counts.
     pub fn lost_blocks(&self) -> &[TableRow] {
         &self.0.lost
     }
