@@ -38,6 +38,8 @@ pub struct ManagerOptions {
     pub queue: ChannelLimits,
     /// Told what happens, on the manager's thread, which it must not hold up. Default: nobody.
     pub on_event: Option<EventSink>,
+    /// Whether it is told each frame, too, and how late it was: [`Event::Delivered`].
+    pub tell_items: bool,
 }
 
 impl fmt::Debug for ManagerOptions {
@@ -45,6 +47,7 @@ impl fmt::Debug for ManagerOptions {
         f.debug_struct("ManagerOptions")
             .field("limits", &self.limits)
             .field("queue", &self.queue)
+            .field("tell_items", &self.tell_items)
             .finish_non_exhaustive()
     }
 }

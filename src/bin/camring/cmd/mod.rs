@@ -9,6 +9,7 @@ mod demo_record;
 mod dump;
 mod export;
 mod info;
+mod play;
 mod rebuild;
 #[cfg(feature = "rtsp")]
 mod record;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Verify(args) => verify::run(args, screen),
         Command::Rebuild(args) => rebuild::run(args),
         Command::Export(args) => export::run(args, screen),
+        Command::Play(args) => play::run(args, screen),
         Command::Demo(args) => demo::run(args, screen),
         Command::DemoRecord(args) => demo_record::run(args),
     }
