@@ -205,11 +205,8 @@ impl Engine {
                 streams,
                 what,
             } => {
-                let waker = self.sleeper.waker();
-                let begun = self
-                    .sources
-                    .get_mut(&source)
-                    .map(|source| source.load(load, streams, what, waker));
+                let reading = self.sources.get_mut(&source);
+                let begun = reading.map(|source| source.load(load, streams, what));
                 if let Some(Err(e)) = begun {
                     self.player.ended(source, load, Some(e));
                 }

@@ -9,6 +9,7 @@ mod engine;
 mod event;
 mod mailbox;
 mod outlet;
+mod renewal;
 mod source;
 
 use std::fmt;
@@ -104,6 +105,9 @@ impl Manager {
 
     /// Adds a volume: one that was opened, or that of a [`Writer`](crate::Writer) which records it
     /// in this process. Each gets a number of its own, counted from 0.
+    ///
+    /// Where another process records it, it is opened anew, at most twice a second, when playing
+    /// has come to the end of what was there: what is committed by then is played, too.
     ///
     /// # Errors
     ///

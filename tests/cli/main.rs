@@ -13,6 +13,8 @@ mod cameras;
 mod care;
 mod demo;
 mod export;
+mod keys;
+mod play;
 mod program;
 mod query;
 mod recording;

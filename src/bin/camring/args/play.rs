@@ -105,7 +105,18 @@ mod tests {
             assert_eq!(parse_speed(text), Ok(Speed(thousandths)), "{text}");
         }
         for text in [
-            "", "0", "0.1", "64.001", "65", "-1", "1x", "1.", ".5", "1e3", "1.0000", "99999999999",
+            "",
+            "0",
+            "0.1",
+            "64.001",
+            "65",
+            "-1",
+            "1x",
+            "1.",
+            ".5",
+            "1e3",
+            "1.0000",
+            "99999999999",
         ] {
             assert!(parse_speed(text).is_err(), "{text}");
         }

@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn other_keys_and_their_sequences_mean_nothing() {
-        assert_eq!(keys("x\u{1b}[A\u{1b}[3~\u{1b}OPz\u{1b}\u{1b}q"), [Key::Quit]);
+        assert_eq!(
+            keys("x\u{1b}[A\u{1b}[3~\u{1b}OPz\u{1b}\u{1b}q"),
+            [Key::Quit]
+        );
         assert_eq!(keys("[]"), [Key::Slower, Key::Faster]);
     }
 }

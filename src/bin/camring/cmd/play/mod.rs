@@ -306,7 +306,9 @@ impl Show<'_> {
         for slot in &session.slots {
             session.manager.unmap(*slot)?;
         }
-        let patience = signal.filter(|_| self.args.is_to_stdout()).map(|_| FAREWELL);
+        let patience = signal
+            .filter(|_| self.args.is_to_stdout())
+            .map(|_| FAREWELL);
         let started = Instant::now();
         while patience.is_none_or(|patience| started.elapsed() < patience) {
             if let Ok(Input::Written(written)) = session.inputs.recv_timeout(LOOK) {
