@@ -48,10 +48,10 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&device, size).unwrap();
-        let side = || Stdio::from(device.try_clone().unwrap());
+        let clone = || Stdio::from(device.try_clone().unwrap());
         let mut command = camring(&recording.dir(), args);
         command.env("TERM", "xterm").env_remove("NO_COLOR");
-        command.stdin(side()).stdout(side()).stderr(side());
+        command.stdin(clone()).stdout(clone()).stderr(clone());
         let running = Running::start(&mut command);
         let keys = File::from(controller);
         let mut from = keys.try_clone().unwrap();
@@ -125,11 +125,11 @@ fn time_of(line: &str) -> Option<i64> {
 #[test]
 fn every_key_does_what_the_help_says() {
     let recording = Recording::new();
-    let args = format!("play {{}} --stream 2 --at {}", at(4_000));
+    let args = format!("play {{}} --stream 2 --at {}", at(2_000));
     let mut terminal = Terminal::start(&recording, &args);
     let is_picture = |us: i64| us % 40_000 == 0;
     terminal.wait_for("playing", |line, us| {
-        line.contains("  playing 1x  cached -") && us > 4_000_000
+        line.contains("  playing 1x  cached -") && us > 2_000_000
     });
     terminal.press(" ");
     terminal.wait_for("pausing", |line, _| line.contains("  paused 1x"));
@@ -198,9 +198,11 @@ fn every_key_does_what_the_help_says() {
 fn no_key_jumps_while_a_file_is_written() {
     let recording = Recording::new();
     let path = recording.folder().join("yard.mkv");
-    let args = format!("play {{}} --stream 2 --to {}", path.display());
+    let args = format!("play {{}} --stream 2 --speed 0.5 --to {}", path.display());
     let mut terminal = Terminal::start(&recording, &args);
-    terminal.wait_for("playing", |line, us| line.contains("playing 1x") && us > 0);
+    terminal.wait_for("playing", |line, us| {
+        line.contains("playing 0.5x") && us > 0
+    });
     for key in ["\u{1b}[C", "\u{1b}[D", ",", "r", "l"] {
         terminal.press(key);
         terminal.wait_for("a refusal", |line, _| {
@@ -216,5 +218,5 @@ fn no_key_jumps_while_a_file_is_written() {
     terminal.press("q");
     let ended = terminal.running.end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(path.metadata().unwrap().len() > 10_000);
+    assert!(path.metadata().unwrap().len() > 1_000);
 }

@@ -274,9 +274,8 @@ fn playing_follows_the_recording_of_another_process() {
         }
         let mut command = camring(&dir, args);
         let mut playing = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let mut text = String::new();
+        let mut text = playing.line();
         for us in [2_000_000, 3_000_000, 4_000_000, 5_000_000] {
-            text.push_str(&playing.line());
             recorder.record(START, us);
             // Another process knows of a commit when there is a later one.
             recorder.record(START, us + 400_000);

@@ -101,9 +101,8 @@ impl Parser {
     fn take(&mut self, byte: u8) -> Option<Key> {
         match (std::mem::take(self), byte) {
             (_, 0x1b) => *self = Self::Escaped,
-            (Self::Escaped, b'[' | b'O') => *self = Self::Control,
-            // Parameters, such as those of Shift and an arrow.
-            (Self::Control, b'0'..=b';') => *self = Self::Control,
+            // Digits are parameters, such as those of Shift and an arrow.
+            (Self::Escaped, b'[' | b'O') | (Self::Control, b'0'..=b';') => *self = Self::Control,
             (Self::Control, b'C') => return Some(Key::Ahead),
             (Self::Control, b'D') => return Some(Key::Back),
             (Self::Control, _) => {}

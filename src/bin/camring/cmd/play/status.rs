@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_line_says_time_speed_cache_and_gap() {
-        let at = |us| Timestamp(1_795_000_000_000_000 + us);
+        let at = |us: i64| Timestamp(1_795_000_000_000_000 + us);
         let mut status = Status::new(Speed(500));
         assert_eq!(status.to_string(), "-  waiting 0.5x");
         let source = SourceId(0);

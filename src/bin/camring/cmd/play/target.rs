@@ -70,7 +70,7 @@ impl Target {
     /// When no thread can be started.
     pub(super) fn start(self, receiver: Receiver, inputs: SyncSender<Input>) -> io::Result<()> {
         let work = move || {
-            let written = self.write(receiver);
+            let written = self.write(&receiver);
             // Nobody waits for it any more when the program ends.
             let _ = inputs.send(Input::Written(written));
         };
@@ -80,7 +80,7 @@ impl Target {
             .map(drop)
     }
 
-    fn write(mut self, receiver: Receiver) -> Result<Written> {
+    fn write(mut self, receiver: &Receiver) -> Result<Written> {
         while let Some((stream, item)) = receiver.recv() {
             self.accept(stream, item)?;
         }
