@@ -173,6 +173,10 @@ fn every_key_does_what_the_help_says() {
     terminal.wait_for("forward again", |line, us| {
         line.contains("  playing 1x") && us > 0
     });
+    terminal.press("\u{1b}[C");
+    terminal.wait_for("an arrow while playing", |line, us| {
+        line.contains("  playing 1x") && us > 10_000_000
+    });
     terminal.press("r");
     terminal.wait_for("backward", |line, _| line.contains("  backward 1x"));
     terminal.press("l");
