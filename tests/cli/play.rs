@@ -165,6 +165,21 @@ fn a_program_that_has_had_enough_ends_the_playing_quietly() {
     }
 }
 
+/// The program behind the pipe stands still, as a player does that somebody has paused.
+#[test]
+fn an_interrupt_does_not_wait_for_a_program_that_reads_no_more() {
+    let recording = Recording::new();
+    let mut command = camring(&recording.dir(), "play {} --stream 3 --speed 64 --to -");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut playing = command.spawn().unwrap();
+    let mut pipe = playing.stdout.take().unwrap();
+    pipe.read_exact(&mut [0; 1_000]).unwrap();
+    let pid = rustix::process::Pid::from_child(&playing);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(playing.wait().unwrap().code(), Some(130));
+    drop(pipe);
+}
+
 /// Ctrl-C ends the file where it is.
 #[test]
 fn an_interrupted_playing_leaves_a_file_that_plays() {

@@ -101,7 +101,7 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
     };
     let end = show.until_end(&session, &interrupt, has_keys)?;
     drop(keyboard);
-    show.finish(&session, end)
+    show.finish(&session, &interrupt, end)
 }
 
 /// Refuses what makes no sense together.
@@ -272,12 +272,12 @@ impl Show<'_> {
     }
 
     /// Completes what is being written, and says what it is.
-    fn finish(mut self, session: &Session, end: End) -> Outcome {
+    fn finish(mut self, session: &Session, interrupt: &Interrupt, end: End) -> Outcome {
         self.print()?;
         let (signal, written) = match end {
             End::Written(written) => (None, Some(written)),
-            End::Over => (None, self.last_words(session, None)?),
-            End::Stopped(signal) => (Some(signal), self.last_words(session, Some(signal))?),
+            End::Over => (None, self.last_words(session, interrupt)?),
+            End::Stopped(signal) => (Some(signal), self.last_words(session, interrupt)?),
         };
         let exit = match written.transpose() {
             // Whoever stops it early need not be told that it was too early.
@@ -294,11 +294,12 @@ impl Show<'_> {
         })
     }
 
-    /// Ends what is written, and waits for it; not for ever for the program behind a pipe.
+    /// Ends what is written, and waits for it; once a signal has come, not for ever for the program
+    /// behind a pipe.
     fn last_words(
-        &mut self,
+        &self,
         session: &Session,
-        signal: Option<Signal>,
+        interrupt: &Interrupt,
     ) -> anyhow::Result<Option<camring::Result<Written>>> {
         if self.args.to.is_none() {
             return Ok(None);
@@ -306,16 +307,18 @@ impl Show<'_> {
         for slot in &session.slots {
             session.manager.unmap(*slot)?;
         }
-        let patience = signal
-            .filter(|_| self.args.is_to_stdout())
-            .map(|_| FAREWELL);
-        let started = Instant::now();
-        while patience.is_none_or(|patience| started.elapsed() < patience) {
+        let mut stopped = None;
+        loop {
             if let Ok(Input::Written(written)) = session.inputs.recv_timeout(LOOK) {
                 return Ok(Some(written));
             }
+            if self.args.is_to_stdout() && interrupt.caught().is_some() {
+                let stopped: &mut Instant = stopped.get_or_insert_with(Instant::now);
+                if stopped.elapsed() >= FAREWELL {
+                    return Ok(None);
+                }
+            }
         }
-        Ok(None)
     }
 
     fn tell_written(&self, written: Option<Written>) -> anyhow::Result<Exit> {
