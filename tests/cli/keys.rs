@@ -165,6 +165,23 @@ fn every_key_does_what_the_help_says() {
         line.contains("paused 64x") && line.ends_with("end of the recording") && us >= 20_000_000
     });
 
+    press_for_directions(&mut terminal);
+
+    let hidden = LocalModes::ICANON | LocalModes::ECHO;
+    let modes = || tcgetattr(&terminal.device).unwrap().local_modes;
+    assert!(!modes().intersects(hidden), "keys come one by one, unseen");
+    terminal.press("q");
+    let Terminal {
+        running, device, ..
+    } = terminal;
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let modes = tcgetattr(&device).unwrap().local_modes;
+    assert!(modes.contains(hidden), "the terminal is as it was");
+}
+
+/// From the end of the recording to its beginning, forward, backward, and to what is live.
+fn press_for_directions(terminal: &mut Terminal) {
     terminal.press("r ");
     terminal.wait_for("the beginning", |line, us| {
         line.contains("64x") && line.ends_with("end of the recording") && us <= 0
@@ -183,18 +200,6 @@ fn every_key_does_what_the_help_says() {
     terminal.wait_for("live", |line, us| {
         line.contains("  live 1x") && us > 19_000_000
     });
-
-    let hidden = LocalModes::ICANON | LocalModes::ECHO;
-    let modes = || tcgetattr(&terminal.device).unwrap().local_modes;
-    assert!(!modes().intersects(hidden), "keys come one by one, unseen");
-    terminal.press("q");
-    let Terminal {
-        running, device, ..
-    } = terminal;
-    let ended = running.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let modes = tcgetattr(&device).unwrap().local_modes;
-    assert!(modes.contains(hidden), "the terminal is as it was");
 }
 
 /// What is being written only goes on.
