@@ -254,6 +254,48 @@ impl FrameSink for Waiting {
 }
 
 #[test]
+fn who_asks_is_told_of_each_frame_and_how_late_it_was() {
+    let dir = recorded(&[1], 0..300);
+    let (tell, events) = mpsc::channel();
+    let options = ManagerOptions {
+        tell_items: true,
+        on_event: Some(Box::new(move |event| {
+            let _ = tell.send(event.clone());
+        })),
+        ..ManagerOptions::default()
+    };
+    let manager = Manager::start(options).unwrap();
+    let source = manager
+        .add_volume(Volume::open(dir.path()).unwrap())
+        .unwrap();
+    let items = manager.map(&[key(source, 1)], StreamId(9)).unwrap();
+    manager.command(Command::SetSpeed(Speed::FASTEST)).unwrap();
+    manager.command(Command::Seek(time_of(60))).unwrap();
+    manager.command(Command::Play).unwrap();
+    let until_end = events.iter().take_while(|event| *event != Event::End);
+    let told: Vec<_> = until_end
+        .filter_map(|event| match event {
+            Event::Delivered {
+                slot,
+                item,
+                late_us,
+            } => Some((slot, item, late_us)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 250, "from the key frame before the target on");
+    for (slot, item, late_us) in told {
+        // The queue has the setup, too, which is not told.
+        let delivered = std::iter::from_fn(|| items.try_recv().ok());
+        let next = delivered
+            .into_iter()
+            .find(|(_, item)| !matches!(item, Item::Setup(_)));
+        assert_eq!(next, Some((slot, item)));
+        assert!((0..60_000_000).contains(&late_us), "{late_us}");
+    }
+}
+
+#[test]
 fn slots_are_taken_and_given_back() {
     let (manager, _events) = manager();
     let dir = recorded(&[1], 0..30);

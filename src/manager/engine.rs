@@ -25,6 +25,7 @@ pub(super) struct Engine {
     /// The setup in force of each stream that is played.
     setups: BTreeMap<StreamKey, Arc<StreamSetup>>,
     on_event: Option<EventSink>,
+    tell_items: bool,
     mailbox: Arc<Mailbox>,
     sleeper: Sleeper,
     is_over: bool,
@@ -38,6 +39,7 @@ impl Engine {
             outlets: BTreeMap::new(),
             setups: BTreeMap::new(),
             on_event: options.on_event,
+            tell_items: options.tell_items,
             mailbox,
             sleeper,
             is_over: false,
@@ -203,36 +205,44 @@ impl Engine {
                 streams,
                 what,
             } => {
-                let waker = self.sleeper.waker();
-                let begun = self
-                    .sources
-                    .get_mut(&source)
-                    .map(|source| source.load(load, streams, what, waker));
+                let reading = self.sources.get_mut(&source);
+                let begun = reading.map(|source| source.load(load, streams, what));
                 if let Some(Err(e)) = begun {
                     self.player.ended(source, load, Some(e));
                 }
             }
-            Action::Deliver { key, item, .. } => self.deliver(key, &item),
+            Action::Deliver { key, item, due_us } => self.deliver(key, &item, due_us),
             Action::Event(event) => self.pass_on(event),
         }
     }
 
-    fn deliver(&mut self, key: StreamKey, item: &Item) {
+    fn deliver(&mut self, key: StreamKey, item: &Item, due_us: i64) {
         if let Item::Setup(setup) = item {
             self.setups.insert(key, setup.clone());
         }
-        let mut gaps = Vec::new();
+        let mut takers = Vec::new();
         for outlet in self.outlets.values_mut() {
             if outlet.keys().any(|own| own == key) {
-                outlet.deliver(key, item.clone());
-                if let Item::Gap(gap) = item {
-                    gaps.push((outlet.slot, *gap));
-                }
+                takers.push((outlet.slot, outlet.deliver(key, item.clone())));
             }
         }
-        for (slot, gap) in gaps {
-            self.tell(&Event::Gap { slot, gap });
+        for (slot, is_taken) in takers {
+            if let Item::Gap(gap) = *item {
+                self.tell(&Event::Gap { slot, gap });
+            }
+            if is_taken && self.tell_items {
+                self.tell_delivered(slot, item.clone(), due_us);
+            }
         }
+    }
+
+    fn tell_delivered(&mut self, slot: StreamId, item: Item, due_us: i64) {
+        let late_us = now_us().saturating_sub(due_us);
+        self.tell(&Event::Delivered {
+            slot,
+            item,
+            late_us,
+        });
     }
 
     fn pass_on(&mut self, event: Told) {

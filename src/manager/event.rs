@@ -3,7 +3,7 @@
 use super::{SourceId, State};
 use crate::base::geometry::Sequence;
 use crate::base::time::{TimeRange, Timestamp};
-use crate::frame::{Gap, StreamId};
+use crate::frame::{Gap, Item, StreamId};
 
 /// Told of every [`Event`], on the manager's thread, which it must not hold up.
 pub type EventSink = Box<dyn FnMut(&Event) + Send>;
@@ -41,6 +41,17 @@ pub enum Event {
         slot: StreamId,
         /// The gap.
         gap: Gap,
+    },
+    /// A frame or a gap has gone into the queue of a slot. Told only where
+    /// [`ManagerOptions::tell_items`](super::ManagerOptions::tell_items) says so.
+    Delivered {
+        /// The slot.
+        slot: StreamId,
+        /// The frame or the gap.
+        item: Item,
+        /// How long after it was due, in microseconds; what is delivered at once, after a seek and
+        /// live, is due when its turn comes.
+        late_us: i64,
     },
     /// The disk was too slow: the clock went on, and frames of a stream were left out.
     LeftOut {

@@ -9,6 +9,7 @@ mod engine;
 mod event;
 mod mailbox;
 mod outlet;
+mod renewal;
 mod source;
 
 use std::fmt;
@@ -38,6 +39,8 @@ pub struct ManagerOptions {
     pub queue: ChannelLimits,
     /// Told what happens, on the manager's thread, which it must not hold up. Default: nobody.
     pub on_event: Option<EventSink>,
+    /// Whether it is told each frame, too, and how late it was: [`Event::Delivered`].
+    pub tell_items: bool,
 }
 
 impl fmt::Debug for ManagerOptions {
@@ -45,6 +48,7 @@ impl fmt::Debug for ManagerOptions {
         f.debug_struct("ManagerOptions")
             .field("limits", &self.limits)
             .field("queue", &self.queue)
+            .field("tell_items", &self.tell_items)
             .finish_non_exhaustive()
     }
 }
@@ -101,6 +105,9 @@ impl Manager {
 
     /// Adds a volume: one that was opened, or that of a [`Writer`](crate::Writer) which records it
     /// in this process. Each gets a number of its own, counted from 0.
+    ///
+    /// Where another process records it, it is opened anew, at most twice a second, when playing
+    /// has come to the end of what was there: what is committed by then is played, too.
     ///
     /// # Errors
     ///

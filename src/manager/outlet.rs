@@ -79,19 +79,20 @@ impl Outlet {
         self.holder = None;
     }
 
-    /// Takes an item of stream `key`.
-    pub(super) fn deliver(&mut self, key: StreamKey, item: Item) {
+    /// Takes an item of stream `key`. Whether it is in the queue now; a setup goes there with what
+    /// follows it.
+    pub(super) fn deliver(&mut self, key: StreamKey, item: Item) -> bool {
         let is_alone = self.keys.len() == 1;
         let Some(part) = self.keys.iter_mut().find(|part| part.key == key) else {
-            return;
+            return false;
         };
         match &item {
             Item::Setup(setup) => {
                 (part.setup, part.is_set_up) = (Some(setup.clone()), false);
-                return;
+                return false;
             }
             Item::Gap(_) if is_alone || self.holder.is_some_and(|(holder, _)| holder == key) => {}
-            Item::Gap(_) => return,
+            Item::Gap(_) => return false,
             Item::Frame(frame) | Item::Preroll(frame) => {
                 let is_held = self.holder.is_some_and(|(holder, latest)| {
                     holder != key && frame.time.us_since(latest).abs() < SILENCE_US
@@ -99,10 +100,10 @@ impl Outlet {
                 if is_held {
                     // When its turn comes it begins anew.
                     part.is_joined = false;
-                    return;
+                    return false;
                 }
                 if !part.joins(frame) {
-                    return;
+                    return false;
                 }
                 if self.holder.is_none_or(|(holder, _)| holder != key) {
                     part.is_set_up = false;
@@ -116,13 +117,15 @@ impl Outlet {
             part.is_set_up = true;
             self.offer(Item::Setup(setup));
         }
-        self.offer(item);
+        self.offer(item)
     }
 
-    fn offer(&mut self, item: Item) {
+    fn offer(&mut self, item: Item) -> bool {
+        let offered = self.queue.accept(self.slot, item);
         // A full queue counts what it loses; one that is gone ends the mapping.
-        if let Err(e) = self.queue.accept(self.slot, item) {
+        if let Err(e) = &offered {
             self.is_over |= e.kind() == ErrorKind::Failed;
         }
+        offered.is_ok()
     }
 }

@@ -103,8 +103,9 @@ impl Player {
 
     /// When the next report is due.
     pub(super) fn wake_report(&self) -> Option<i64> {
-        let is_moving = self.clock.is_running() || self.mode == Mode::Live;
-        let is_new = is_moving || self.has_position && self.told.time != Some(self.head);
+        // While live, the head moves with what is fed only.
+        let is_new =
+            self.clock.is_running() || self.has_position && self.told.time != Some(self.head);
         let time = self.time_at().filter(|_| is_new && self.seek.is_none());
         let cached = self.cached_at().filter(|_| self.told.is_cache_old);
         time.into_iter().chain(cached).min()

@@ -46,6 +46,11 @@ impl Screen {
         self.bar("", "{wide_msg}")
     }
 
+    /// Does something that writes to the terminal, with the bars out of the way.
+    pub(crate) fn apart<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.0.suspend(write)
+    }
+
     fn bar(&self, doing: &'static str, template: &str) -> Bar {
         // The templates are ours; the default style is no reason to fail.
         let style =

@@ -260,6 +260,11 @@ fn live_delivers_at_once_and_a_pause_leaves_it() {
     shell.command(Command::Live { uncommitted: true });
     assert_eq!(ds(&shell.take(1)), "100 101 102 103 104");
     shell.run(S);
+    assert_eq!(
+        shell.player.wake_at(),
+        None,
+        "nothing to do before it grows"
+    );
     shell.grow(0, 107);
     assert_eq!(ds(&shell.take(1)), "105 106");
     assert_eq!(shell.player.state(), State::Live);

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "rtsp")]
 pub(crate) mod camera;
+pub(crate) mod play;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
 use self::camera::{CameraChange, Record};
+use self::play::Play;
 use crate::{size, time};
 
 /// Records video from many cameras into a ring on disk, and plays it back.
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Commit(Commit),
     /// Write a stretch of one stream into a Matroska file.
     Export(Export),
+    /// Play streams: on a terminal, into another program, as lines, or into a file.
+    Play(Play),
     /// Read everything, and check every checksum.
     Verify(Read),
     /// Make a volume's directory anew from its data alone.

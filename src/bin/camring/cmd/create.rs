@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use camring::ErrorKind;
 use camring::volume::{CreateOptions, Volume, VolumeSize};
 
 use crate::args::Create;
@@ -28,6 +29,11 @@ pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
         }
     });
     drop(bar);
+    let made = made.map_err(|error| match error.kind() {
+        ErrorKind::Exists if !args.force => error
+            .with_remedy("Choose another place, or --force, which destroys all its recordings"),
+        _ => error,
+    });
     let Some(volume) = made? else {
         return Ok(caught.map_or(Exit::Failed, Signal::exit_of_unfinished));
     };

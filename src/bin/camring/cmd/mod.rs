@@ -12,6 +12,7 @@ mod demo_record;
 mod dump;
 mod export;
 mod info;
+mod play;
 mod rebuild;
 #[cfg(feature = "rtsp")]
 mod record;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
         Command::Verify(args) => verify::run(args, screen),
         Command::Rebuild(args) => rebuild::run(args),
         Command::Export(args) => export::run(args, screen),
+        Command::Play(args) => play::run(args, screen),
         Command::Demo(args) => demo::run(args, screen),
         Command::Completions(args) => about::completions(args),
         Command::Man => about::man(),
