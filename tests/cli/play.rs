@@ -331,8 +331,8 @@ fn what_cannot_be_played_is_refused_with_a_reason() {
     let late = format!("--stream 1 --print --at {}", at(25_000));
     let to_there = format!("--stream 1 --to {}", there.display());
     for (args, code, text) in [
-        ("--stream attic --print", 10, "camring streams"),
-        ("--stream 9 --print", 10, "camring streams"),
+        ("--stream attic --print", 10, "numbers and names"),
+        ("--stream 9 --print", 10, "numbers and names"),
         (&late, 10, "It was recorded from 2026-11-18T11:06:40"),
         ("--stream 1 --live --print", 10, "nobody records"),
         ("--stream 1", 2, "Give --to or --print"),
