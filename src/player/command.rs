@@ -65,7 +65,9 @@ pub struct Limits {
     /// [`ENTRY_LEN`](super::ENTRY_LEN) for each item. Divided evenly among the sources that have
     /// streams. It is passed by what was under way when
     /// [`wants_more`](super::Player::wants_more) became false, one item per source, and, when a source comes,
-    /// by what the others have read ahead already.
+    /// by what the others have read ahead already. A quarter of each share is kept for streams
+    /// that join. A stream joins with what was fed by then, when that is used up as well before
+    /// everything up to the head was.
     pub cache_len: u64,
     /// How far ahead of the head a source is read at normal speed; at twice the speed, twice as
     /// far. At least 100 ms; less counts as that.
