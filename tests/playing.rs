@@ -17,157 +17,22 @@
 
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "playing/recording.rs"]
+mod recording;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use bytes::Bytes;
 use camera::Random;
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Frame, Gap, GapCause, Item, Recorded, StreamId};
+use camring::frame::{Item, Recorded, StreamId};
 use camring::player::{
     Action, Command, Event, Limits, Load, LoadId, Player, SourceId, Speed, State, StreamKey,
 };
+use recording::{MS, START_US, Stream};
 
 /// How many scenarios the default tier runs: `CAMRING_TRIALS` for more, `CAMRING_SEED` for the
 /// first one.
 const TRIALS: u64 = 10_000;
-const MS: i64 = 1_000;
-const START_US: i64 = 1_700_000_000_000_000;
-
-/// A recorded frame.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    time: i64,
-    key: bool,
-    arrival: i64,
-    /// The least time of it and the later frames up to the next key frame.
-    release: i64,
-}
-
-/// What one camera has recorded.
-#[derive(Debug, Default)]
-struct Stream {
-    frames: Vec<Made>,
-    /// Frame numbers before which there is a gap.
-    gaps: Vec<usize>,
-}
-
-impl Stream {
-    /// A stream of random kind, in `[START_US, START_US + len_us]`.
-    fn random(random: &mut Random, len_us: i64) -> Self {
-        let frame_us = [33, 40, 67, 100, 500][random.below(5) as usize] * MS;
-        let key_every = 1 + random.below(20);
-        let has_b_frames = random.below(3) == 0 && key_every > 3;
-        let mut stream = Self::default();
-        let (mut at, mut since_key) = (START_US + random.below(900) as i64 * MS, 0);
-        while at < START_US + len_us {
-            // I P B B P B B, where each P is shown behind its two Bs; none at the end of a group.
-            let group = (since_key.max(1) - 1) / 3;
-            let shift = match since_key.max(1) % 3 {
-                _ if !has_b_frames || since_key == 0 || 3 * group + 3 >= key_every => 0,
-                1 => 2 * frame_us,
-                _ => -frame_us,
-            };
-            stream.frames.push(Made {
-                time: at + shift,
-                key: since_key == 0,
-                arrival: at,
-                release: 0,
-            });
-            since_key = (since_key + 1) % key_every;
-            at += frame_us;
-            if random.below(60) == 0 {
-                at += random.below(6_000) as i64 * MS;
-                since_key = 0;
-                stream.gaps.push(stream.frames.len());
-            }
-        }
-        stream.set_releases();
-        stream
-    }
-
-    fn set_releases(&mut self) {
-        let mut least = i64::MAX;
-        for frame in self.frames.iter_mut().rev() {
-            least = least.min(frame.time);
-            frame.release = least;
-            if frame.key {
-                least = i64::MAX;
-            }
-        }
-    }
-
-    /// The newest key frame at or before `time`.
-    fn key_at(&self, time: i64) -> Option<usize> {
-        let keys = 0..self.frames.len();
-        let mut keys = keys.filter(|n| self.frames[*n].key);
-        keys.rfind(|n| self.frames[*n].time <= time)
-    }
-
-    /// What must come once the player was sent to `target`: frame numbers, and whether each is
-    /// marked as not to be shown.
-    fn expected(&self, target: i64) -> Vec<(usize, bool)> {
-        let first = self.key_at(target);
-        let from = first.or_else(|| self.frames.iter().position(|frame| frame.key));
-        let Some(from) = from else {
-            return Vec::new();
-        };
-        let burst = (from..self.frames.len()).take_while(|n| self.frames[*n].release <= target);
-        let times = burst.map(|n| self.frames[n].time);
-        let shown = times.filter(|time| *time <= target).max();
-        let mark = |n: usize| {
-            let frame = &self.frames[n];
-            let is_burst = first.is_some() && frame.release <= target;
-            (n, is_burst && shown.is_some_and(|shown| frame.time < shown))
-        };
-        (from..self.frames.len()).map(mark).collect()
-    }
-
-    fn item(&self, number: usize, stream: StreamId) -> Recorded {
-        let made = self.frames[number];
-        let frame = Frame {
-            track: 0,
-            key: made.key,
-            leading: false,
-            time: Timestamp(made.time),
-            clock: 0,
-            payload: Bytes::from((number as u64).to_le_bytes().to_vec()),
-        };
-        self.recorded(number, stream, Item::Frame(frame))
-    }
-
-    fn recorded(&self, number: usize, stream: StreamId, item: Item) -> Recorded {
-        Recorded {
-            stream,
-            sequence: 1 + (self.frames[number].arrival - START_US).unsigned_abs() / 2_000_000,
-            ordinal: number as u64,
-            item,
-        }
-    }
-
-    /// What a reader hands over from frame `from` to frame `to`, with arrivals.
-    fn read(&self, stream: StreamId, from: usize, to: usize) -> Vec<(i64, Recorded)> {
-        let mut items = Vec::new();
-        for number in from..to {
-            let arrival = self.frames[number].arrival;
-            if number == from {
-                let setup = Arc::new(camera::setup("made up"));
-                items.push((arrival, self.recorded(number, stream, Item::Setup(setup))));
-            } else if self.gaps.contains(&number) {
-                let gap = Gap {
-                    cause: GapCause::NoSignal,
-                    start: Timestamp(self.frames[number - 1].time),
-                    end: Some(Timestamp(self.frames[number].time)),
-                    lost_count: None,
-                };
-                items.push((arrival, self.recorded(number, stream, Item::Gap(gap))));
-            }
-            items.push((arrival, self.item(number, stream)));
-        }
-        items
-    }
-}
 
 /// A read under way.
 #[derive(Debug, Default)]
@@ -232,8 +97,8 @@ impl Scenario {
         let mut random = Random::new(seed);
         let mut streams = BTreeMap::new();
         let len_us = (2_000 + random.below(18_000) as i64) * MS;
-        for source in 0..1 + random.below(3) as u32 {
-            for stream in 0..1 + random.below(3) {
+        for source in 0..=random.below(3) as u32 {
+            for stream in 0..=random.below(3) {
                 let source = SourceId(source);
                 let stream = StreamId(stream);
                 let key = StreamKey { source, stream };
@@ -322,19 +187,16 @@ impl Scenario {
                 return;
             }
             let load = read.load;
-            match read.items.pop_front() {
-                Some((arrival, item)) => {
-                    self.player.feed(source, load, item);
-                    if self.random.below(10) == 0 {
-                        // What arrived by then was fed, also pictures that are shown later.
-                        let up_to = Timestamp(arrival - 600 * MS);
-                        self.player.read_up_to(source, load, up_to);
-                    }
+            if let Some((arrival, item)) = read.items.pop_front() {
+                self.player.feed(source, load, item);
+                if self.random.below(10) == 0 {
+                    // What arrived by then was fed, also pictures that are shown later.
+                    let up_to = Timestamp(arrival - 600 * MS);
+                    self.player.read_up_to(source, load, up_to);
                 }
-                None => {
-                    read.is_over = true;
-                    self.player.ended(source, load, None);
-                }
+            } else {
+                read.is_over = true;
+                self.player.ended(source, load, None);
             }
             self.settle();
         }

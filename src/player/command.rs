@@ -93,7 +93,9 @@ impl Default for Limits {
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Goes to a time, and then on as before: standing, playing, in either direction. Leaves
+    /// Goes to a time, shows the picture of that time, and then goes on as before: standing,
+    /// playing, in either direction. The way there is the same in both directions; backward, the
+    /// key frames at or before the time follow, also one that was decoded on the way. Leaves
     /// live. A seek during a seek replaces it. After a stop, or at first, the player stands there.
     Seek(Timestamp),
     /// Time passes. Without a position it begins at the start of what is recorded (at its end in
@@ -115,7 +117,7 @@ pub enum Command {
     /// range.
     SetSpeed(Speed),
     /// Backward, or forward again, from the head. Backward, only key frames of track 0 are
-    /// delivered, the newest first. Leaves live.
+    /// delivered, the newest first; nothing is shown anew when it turns that way. Leaves live.
     SetReverse(bool),
     /// Whether the head jumps over stretches in which no mapped stream has anything.
     SkipGaps(bool),

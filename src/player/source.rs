@@ -61,7 +61,8 @@ pub(super) struct Source {
     /// Those of them that have what they need.
     pub(super) ready: BTreeSet<StreamId>,
 
-    len: u64,
+    /// Bytes of all streams, and of what is still to be delivered.
+    pub(super) len: u64,
     ahead_len: u64,
     /// Whether its share is used up by what is still to be delivered.
     pub(super) is_full: bool,
@@ -472,7 +473,7 @@ impl Source {
         }
     }
 
-    fn sum(&mut self) {
+    pub(super) fn sum(&mut self) {
         self.len = self.streams.values().map(Stream::len).sum();
         self.ahead_len = self.streams.values().map(Stream::ahead_len).sum();
         self.weigh();
@@ -522,7 +523,7 @@ impl Source {
     }
 }
 
-/// Beginning, freeing, clock steps.
+/// Beginning, clock steps.
 impl Source {
     /// A stream begins at `target`. Returns what it left out.
     pub(super) fn start(
@@ -554,44 +555,6 @@ impl Source {
         }
     }
 
-    /// Frees what is farthest behind the head, so that the share is kept; towards `search`,
-    /// also what was not delivered.
-    pub(super) fn make_room(&mut self, head: Timestamp, search: bool) {
-        if self.len <= self.share_len {
-            return;
-        }
-        let enough = self.share_len - self.share_len / 8;
-        let oldest = self.streams.values().filter_map(Stream::oldest).min();
-        let half = oldest.map_or(head, |oldest| middle(oldest, head));
-        for cut in [half, Timestamp::MAX] {
-            self.free(|stream| {
-                if search {
-                    stream.evict_towards(head, cut, false);
-                } else {
-                    stream.evict(cut);
-                }
-            });
-            if self.len <= enough {
-                return;
-            }
-        }
-        if search && self.len <= self.share_len {
-            return;
-        }
-        self.free(|stream| {
-            if search {
-                stream.evict_towards(head, head, true);
-            } else {
-                stream.evict_passed();
-            }
-        });
-    }
-
-    fn free(&mut self, free: impl Fn(&mut Stream)) {
-        self.streams.values_mut().for_each(free);
-        self.sum();
-    }
-
     /// Goes on behind the next clock step.
     pub(super) fn cross_step(&mut self) {
         self.steps.pop_front();
@@ -599,8 +562,4 @@ impl Source {
         self.is_hurried = false;
         self.streams.values_mut().for_each(Stream::forget_delivered);
     }
-}
-
-fn middle(a: Timestamp, b: Timestamp) -> Timestamp {
-    Timestamp(i64::midpoint(a.0, b.0))
 }
