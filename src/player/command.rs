@@ -65,7 +65,9 @@ pub struct Limits {
     /// [`ENTRY_LEN`](super::ENTRY_LEN) for each item. Divided evenly among the sources that have
     /// streams. It is passed by what was under way when
     /// [`wants_more`](super::Player::wants_more) became false, one item per source, and, when a source comes,
-    /// by what the others have read ahead already.
+    /// by what the others have read ahead already. A quarter of each share is kept for streams
+    /// that join. A stream joins with what was fed by then, when that is used up as well before
+    /// everything up to the head was.
     pub cache_len: u64,
     /// How far ahead of the head a source is read at normal speed; at twice the speed, twice as
     /// far. At least 100 ms; less counts as that.
@@ -91,7 +93,9 @@ impl Default for Limits {
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Goes to a time, and then on as before: standing, playing, in either direction. Leaves
+    /// Goes to a time, shows the picture of that time, and then goes on as before: standing,
+    /// playing, in either direction. The way there is the same in both directions; backward, the
+    /// key frames at or before the time follow, also one that was decoded on the way. Leaves
     /// live. A seek during a seek replaces it. After a stop, or at first, the player stands there.
     #[doc(alias = "seekStreamsCall")]
     Seek(Timestamp),
@@ -117,7 +121,7 @@ pub enum Command {
     /// range.
     SetSpeed(Speed),
     /// Backward, or forward again, from the head. Backward, only key frames of track 0 are
-    /// delivered, the newest first. Leaves live.
+    /// delivered, the newest first; nothing is shown anew when it turns that way. Leaves live.
     SetReverse(bool),
     /// Whether the head jumps over stretches in which no mapped stream has anything.
     SkipGaps(bool),

@@ -1,11 +1,11 @@
 //! What a player does next: joins, the clock, what is due, and what follows when nothing is.
 
-use super::Player;
 use super::action::{Action, Event};
 use super::command::{SourceId, StreamKey};
 use super::lane::STEP_US;
 use super::source::Source;
 use super::stream::Stream;
+use super::{Mode, Player};
 use crate::base::time::{Timestamp, US_PER_S};
 use crate::frame::{Item, StreamId};
 
@@ -41,6 +41,9 @@ impl Player {
             }
             if !self.go_on() {
                 return None;
+            }
+            if self.mode == Mode::Backward {
+                return self.backward();
             }
         }
     }
@@ -111,13 +114,7 @@ impl Player {
             } else if source.is_full {
                 self.start_all(id, head, false);
             } else {
-                let epoch = source.epoch;
-                let knows = |stream: &StreamId| {
-                    let stream = source.streams.get(stream);
-                    let known = stream.and_then(|stream| stream.known(epoch));
-                    known.is_some_and(|known| known > head)
-                };
-                source.ready = source.ready.iter().copied().filter(knows).collect();
+                source.review_ready(head);
                 for stream in source.ready.clone() {
                     self.start(id, stream, head, true);
                 }
@@ -184,7 +181,8 @@ impl Player {
 
     /// Lets the clock run as far as the data goes.
     fn run_clock(&mut self) {
-        let may_run = self.is_playing && self.seek.is_none() && self.steps == 0;
+        let is_going = self.is_playing && !self.is_reverse;
+        let may_run = is_going && self.seek.is_none() && self.steps == 0;
         if may_run {
             let bound = self.bound();
             let head = self.clock.at(self.now_us).max(self.head);
@@ -297,6 +295,10 @@ impl Player {
         }
         if self.seek.is_some() || !(self.is_playing || self.steps != 0) {
             return false;
+        }
+        if self.steps == 0 && self.is_reverse {
+            self.begin_backward();
+            return true;
         }
         if self.cross_steps() {
             return true;

@@ -28,7 +28,7 @@
 //!   track up to the next key frame; that of sound is its own time. What is recorded behind a
 //!   setup or a gap does not pass it.
 //! * A frame is delivered when the head has reached its release time, once. Frames that were
-//!   read late are delivered late, in order.
+//!   read late are delivered late, in order; so are those for which the cache had no room.
 //! * A seek, a map and a rejoin deliver from the newest key frame at or before the target all
 //!   that is released by then: as [`Preroll`](crate::frame::Item::Preroll) what is shown before
 //!   the target, but for the picture that is to be seen there (the one with the greatest time at
@@ -44,6 +44,7 @@ mod drive;
 mod lane;
 mod report;
 mod reverse;
+mod room;
 mod seek;
 mod source;
 mod stream;

@@ -199,7 +199,11 @@ impl Source {
 }
 
 impl Player {
-    pub(super) fn begin_backward(&mut self, head: Timestamp) {
+    /// Turns round at the head.
+    pub(super) fn begin_backward(&mut self) {
+        let head = self.head;
+        self.stand(head);
+        self.stepped_from = None;
         self.mode = Mode::Backward;
         self.clock.set_reverse(true, self.now_us);
         for source in self.active() {
@@ -312,7 +316,7 @@ impl Player {
         if let Some(range) = self.looped
             && self.head < range.end
         {
-            self.jump_to(range.end);
+            self.jump_back_to(range.end);
             return true;
         }
         self.is_playing = false;
@@ -320,11 +324,19 @@ impl Player {
         true
     }
 
+    /// Goes on from a time with the key frames before it, and says so.
+    fn jump_back_to(&mut self, to: Timestamp) {
+        let from = self.head;
+        self.pending.push_back(Event::Jumped { from, to });
+        self.set_head(to);
+        self.begin_backward();
+    }
+
     fn loop_back(&mut self) -> bool {
         let Some(range) = self.looped.filter(|range| self.head <= range.start) else {
             return false;
         };
-        self.jump_to(range.end);
+        self.jump_back_to(range.end);
         true
     }
 

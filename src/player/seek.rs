@@ -38,10 +38,6 @@ impl Player {
         self.search = false;
         self.stepped_from = None;
         self.stand(target);
-        if self.is_playing && self.is_reverse {
-            self.begin_backward(target);
-            return;
-        }
         self.mode = Mode::Forward;
         self.clock.set_reverse(false, self.now_us);
         self.seek = Some(target);
@@ -69,7 +65,7 @@ impl Player {
         }
         self.is_playing = true;
         self.steps = 0;
-        if self.search || self.has_position && self.is_reverse && self.mode == Mode::Forward {
+        if self.search {
             self.begin_seek(self.head);
             return;
         }
@@ -117,19 +113,14 @@ impl Player {
     fn turn(&mut self, is_reverse: bool) {
         if self.mode == Mode::Live {
             self.is_reverse = is_reverse;
-            if is_reverse && self.has_position {
-                self.begin_seek(self.head);
-            } else {
-                self.leave_live();
-            }
+            self.leave_live();
             return;
         }
         if self.is_reverse == is_reverse {
             return;
         }
         self.is_reverse = is_reverse;
-        let is_affected = self.is_playing || self.mode == Mode::Backward;
-        if self.has_position && is_affected {
+        if self.mode == Mode::Backward {
             self.begin_seek(self.head);
         }
     }

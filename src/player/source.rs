@@ -61,7 +61,8 @@ pub(super) struct Source {
     /// Those of them that have what they need.
     pub(super) ready: BTreeSet<StreamId>,
 
-    len: u64,
+    /// Bytes of all streams, and of what is still to be delivered.
+    pub(super) len: u64,
     ahead_len: u64,
     /// Whether its share is used up by what is still to be delivered.
     pub(super) is_full: bool,
@@ -109,7 +110,7 @@ impl Source {
     /// All streams wait until they can begin anew at `target`.
     pub(super) fn join_all(&mut self, target: Timestamp) {
         for stream in self.streams.values_mut() {
-            stream.wait();
+            stream.wait_at(target, self.epoch);
         }
         let streams = self.streams.keys();
         self.joining = streams.map(|id| (*id, false)).collect();
@@ -219,10 +220,23 @@ impl Source {
         !self.joining.is_empty() || !self.held.is_empty()
     }
 
+    /// Whether some of them lack it.
+    fn is_short(&self) -> bool {
+        self.joining.len() > self.ready.len() || self.has_held()
+    }
+
+    /// Streams that were ready for an earlier head may not be so for `head`.
+    pub(super) fn review_ready(&mut self, head: Timestamp) {
+        let (streams, epoch) = (&self.streams, self.epoch);
+        let known = |id: &StreamId| streams.get(id).and_then(|stream| stream.known(epoch));
+        self.ready
+            .retain(|id| known(id).is_some_and(|known| known > head));
+        self.weigh();
+    }
+
     /// Whether a seek to `target` has to wait for it.
     pub(super) fn awaits(&self, target: Timestamp) -> bool {
-        let is_short = self.joining.len() > self.ready.len() || self.has_held();
-        is_short && !self.is_stalled && !self.is_complete(target)
+        self.is_short() && !self.is_stalled && !self.is_complete(target)
     }
 
     /// Whether it brings what is being recorded now.
@@ -248,7 +262,9 @@ impl Source {
             from = self.start_of(self.fed_epoch()).unwrap_or(Timestamp::MAX);
         }
         let to = from.plus_us(ahead_us);
-        self.is_joining() || self.horizon().is_none_or(|horizon| horizon <= to)
+        // What earlier reads have brought lacks the streams that were mapped since.
+        let horizon = self.load_horizon();
+        self.is_short() || horizon.is_none_or(|horizon| horizon <= to)
     }
 
     /// The first release of an epoch.
@@ -405,6 +421,7 @@ impl Source {
         }
         if is_joining {
             self.ready.insert(id);
+            self.weigh();
         } else {
             self.update(id, Stream::complete);
         }
@@ -437,16 +454,26 @@ impl Source {
         Some(result)
     }
 
-    /// Whether the share is used up; with some slack, so that it does not flap.
+    /// Whether the share is used up; with some slack, so that it does not flap. A quarter is for
+    /// streams that join: they need what lies before the head while the others stand full.
     fn weigh(&mut self) {
-        if self.ahead_len >= self.share_len.max(1) {
+        let quarter_len = self.share_len / 4;
+        let (full_len, free_len) = if self.is_short() {
+            (self.share_len, self.share_len - quarter_len / 4)
+        } else {
+            (
+                self.share_len - quarter_len,
+                self.share_len - 2 * quarter_len,
+            )
+        };
+        if self.ahead_len >= full_len.max(1) {
             self.is_full = true;
-        } else if self.ahead_len <= self.share_len - self.share_len / 4 {
+        } else if self.ahead_len <= free_len {
             self.is_full = false;
         }
     }
 
-    fn sum(&mut self) {
+    pub(super) fn sum(&mut self) {
         self.len = self.streams.values().map(Stream::len).sum();
         self.ahead_len = self.streams.values().map(Stream::ahead_len).sum();
         self.weigh();
@@ -484,6 +511,7 @@ impl Source {
         stream.epoch = self.epoch;
         self.streams.insert(id, stream);
         self.joining.insert(id, false);
+        self.weigh();
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {
@@ -495,7 +523,7 @@ impl Source {
     }
 }
 
-/// Beginning, freeing, clock steps.
+/// Beginning, clock steps.
 impl Source {
     /// A stream begins at `target`. Returns what it left out.
     pub(super) fn start(
@@ -527,44 +555,6 @@ impl Source {
         }
     }
 
-    /// Frees what is farthest behind the head, so that the share is kept; towards `search`,
-    /// also what was not delivered.
-    pub(super) fn make_room(&mut self, head: Timestamp, search: bool) {
-        if self.len <= self.share_len {
-            return;
-        }
-        let enough = self.share_len - self.share_len / 8;
-        let oldest = self.streams.values().filter_map(Stream::oldest).min();
-        let half = oldest.map_or(head, |oldest| middle(oldest, head));
-        for cut in [half, Timestamp::MAX] {
-            self.free(|stream| {
-                if search {
-                    stream.evict_towards(head, cut, false);
-                } else {
-                    stream.evict(cut);
-                }
-            });
-            if self.len <= enough {
-                return;
-            }
-        }
-        if search && self.len <= self.share_len {
-            return;
-        }
-        self.free(|stream| {
-            if search {
-                stream.evict_towards(head, head, true);
-            } else {
-                stream.evict_passed();
-            }
-        });
-    }
-
-    fn free(&mut self, free: impl Fn(&mut Stream)) {
-        self.streams.values_mut().for_each(free);
-        self.sum();
-    }
-
     /// Goes on behind the next clock step.
     pub(super) fn cross_step(&mut self) {
         self.steps.pop_front();
@@ -572,8 +562,4 @@ impl Source {
         self.is_hurried = false;
         self.streams.values_mut().for_each(Stream::forget_delivered);
     }
-}
-
-fn middle(a: Timestamp, b: Timestamp) -> Timestamp {
-    Timestamp(i64::midpoint(a.0, b.0))
 }

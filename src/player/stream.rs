@@ -250,6 +250,13 @@ impl Stream {
         self.is_complete = is_complete;
         self.target = Some((epoch, target));
         self.setup_out = None;
+        let is_left_out = self.aim(target, epoch, goes_on);
+        self.left_out().filter(|_| goes_on && is_left_out)
+    }
+
+    /// Goes to where it begins for `target`, by what was fed. Returns whether pictures were left
+    /// out on the way.
+    fn aim(&mut self, target: Timestamp, epoch: u64, goes_on: bool) -> bool {
         let mut first_order = None;
         let mut is_left_out = false;
         for lane in &mut self.lanes {
@@ -281,7 +288,7 @@ impl Stream {
             }
         }
         self.start_gaps(target, first_order, goes_on);
-        self.left_out().filter(|_| goes_on && is_left_out)
+        is_left_out
     }
 
     /// Gaps behind the first picture, or else those that the target lies in or before.
@@ -314,6 +321,13 @@ impl Stream {
     /// Waits until it can join.
     pub(super) fn wait(&mut self) {
         self.is_playing = false;
+    }
+
+    /// Waits until it can begin anew at `target`. What lies before that is not ahead any more, so
+    /// that the cache has room for what is missing.
+    pub(super) fn wait_at(&mut self, target: Timestamp, epoch: u64) {
+        self.is_playing = false;
+        self.aim(target, epoch, false);
     }
 
     pub(super) fn is_playing(&self) -> bool {

@@ -333,6 +333,22 @@ fn backward_the_key_frames_come_newest_first_and_forward_again_at_once() {
 }
 
 #[test]
+fn a_seek_while_playing_backward_shows_the_picture_of_its_target_first() {
+    let mut recording = Recording::default();
+    recording.put(1, Item::Setup(setup(&[Codec::H264])));
+    recording.pictures(1, 0, 100, 1, 10);
+    let mut shell = Shell::mapped(vec![scaled(recording)]);
+    shell.command(Command::SetReverse(true));
+    shell.command(at(85));
+    shell.command(Command::Play);
+    shell.run(S);
+    shell.take(1);
+    shell.command(at(42));
+    shell.run(S);
+    assert_eq!(ds(&shell.take(1)), "setup p40 p41 42 setup 40");
+}
+
+#[test]
 fn skipping_gaps_jumps_only_where_nobody_has_anything() {
     let mut recording = Recording::default();
     recording.pictures(1, 0, 20, 1, 10);

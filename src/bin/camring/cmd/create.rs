@@ -30,8 +30,9 @@ pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
     });
     drop(bar);
     let made = made.map_err(|error| match error.kind() {
-        ErrorKind::Exists if !args.force => error
-            .with_remedy("Choose another place, or --force, which destroys all its recordings"),
+        ErrorKind::Exists if !args.force => {
+            error.with_remedy("Choose another place, or --force, which destroys all its recordings")
+        }
         _ => error,
     });
     let Some(volume) = made? else {
