@@ -127,7 +127,7 @@ fn no_volume(why: &str) -> Error {
         ErrorKind::NotFound,
         format!("no camring volume here: {why}"),
     )
-    .with_remedy("Check the path, or create one")
+    .with_remedy("Create one, or check the path")
 }
 
 fn later_release(version: u64) -> Error {
