@@ -115,7 +115,8 @@ fn a_demo_that_cannot_begin_says_why() {
 #[test]
 fn a_demo_that_is_ended_leaves_no_recorder_behind() {
     let folder = folder();
-    for signal in [Signal::INT, Signal::KILL] {
+    // Not SIGINT: a test that is run in the background may have inherited that it is ignored.
+    for signal in [Signal::TERM, Signal::KILL] {
         let dir = folder.path().join("volume");
         let mut command = camring(&dir, "demo {}");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
