@@ -18,23 +18,20 @@
 
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "support/simulated.rs"]
+mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use camera::Random;
-use camring::base::geometry::{Geometry, VolumeId};
-use camring::base::time::{ManualClock, Now};
+use camring::base::time::ManualClock;
 use camring::frame::{GapCause, Item, StreamId};
 use camring::io::sim::{Fault, FaultRule, FaultTarget, Image, SimDisk, SimOptions};
 use camring::reader::{Query, read_all};
 use camring::volume::Volume;
-use camring::volume::create::write_first_headers;
-use camring::volume::locate::Located;
-use camring::volume::medium::SimMedium;
 use camring::writer::{ManualWriter, Producer, WriterOptions};
+use simulated::START_US;
 
-const START_US: i64 = 1_700_000_000_000_000;
 const SLOT_COUNT: u64 = 16;
 const STREAM_COUNT: u64 = 3;
 
@@ -64,32 +61,20 @@ struct Counts {
 }
 
 fn fresh_image() -> Image {
-    let geometry = Geometry::new(64 << 10, SLOT_COUNT, 4096).unwrap();
-    let disk = SimDisk::new(Image::new(geometry.device_len()), SimOptions::default());
-    let located = Located {
-        volume: VolumeId([7; 16]),
-        geometry,
-    };
-    write_first_headers(&mut disk.open(), &located).unwrap();
-    disk.crash(0)
+    simulated::disk(SLOT_COUNT).crash(0)
 }
 
 /// The commit period.
 const COMMIT_US: u64 = 100_000;
 
 fn options(clock: &ManualClock) -> WriterOptions {
-    WriterOptions {
-        commit_us: COMMIT_US,
-        clock: Arc::new(clock.clone()),
-        control: false,
-        ..WriterOptions::default()
-    }
+    simulated::options(clock, COMMIT_US)
 }
 
 /// What an opening of `image` serves, by stream: frame numbers in order.
 fn served(image: &Image, context: &str) -> BTreeMap<u64, Vec<(u64, u64)>> {
     let disk = SimDisk::new(image.clone(), SimOptions::default());
-    let volume = Volume::open_on(Arc::new(SimMedium::new(disk)), None)
+    let volume = Volume::open_on(simulated::medium(&disk), None)
         .unwrap_or_else(|e| panic!("{context}: does not open: {e}"));
     let sequences: Vec<_> = volume.table().blocks().map(|row| row.sequence).collect();
     let mut streams: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
@@ -223,11 +208,8 @@ impl<'l> Life<'l> {
             ..SimOptions::default()
         };
         let disk = SimDisk::new(image.clone(), options);
-        let clock = ManualClock::new(Now {
-            boot_us: 1_000_000,
-            utc_us: START_US,
-        });
-        let medium = Arc::new(SimMedium::new(disk.clone()));
+        let clock = simulated::clock();
+        let medium = simulated::medium(&disk);
         let mut writer = ManualWriter::open_on(medium, None, self::options(&clock)).unwrap();
         let mut producer = writer.producer();
         for stream in 0..STREAM_COUNT {
@@ -397,11 +379,8 @@ impl Timed {
             ..SimOptions::default()
         };
         let disk = SimDisk::new(fresh_image(), options);
-        let clock = ManualClock::new(Now {
-            boot_us: 1_000_000,
-            utc_us: START_US,
-        });
-        let medium = Arc::new(SimMedium::new(disk.clone()));
+        let clock = simulated::clock();
+        let medium = simulated::medium(&disk);
         let mut writer = ManualWriter::open_on(medium, None, self::options(&clock)).unwrap();
         let mut producer = writer.producer();
         let setup = camera::setup("timed");

@@ -13,22 +13,18 @@
 
 #[path = "support/camera.rs"]
 mod camera;
-
-use std::sync::Arc;
+#[path = "support/simulated.rs"]
+mod simulated;
 
 use camera::Random;
-use camring::base::geometry::{Geometry, VolumeId};
-use camring::base::time::{ManualClock, Now, TimeRange, Timestamp};
+use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{Frame, Item, StreamId};
-use camring::io::sim::{Image, SimDisk, SimOptions};
+use camring::io::sim::SimDisk;
 use camring::reader::{Query, read_all};
 use camring::volume::Volume;
-use camring::volume::create::write_first_headers;
-use camring::volume::locate::Located;
-use camring::volume::medium::SimMedium;
-use camring::writer::{ManualWriter, Producer, WriterOptions};
+use camring::writer::{ManualWriter, Producer};
+use simulated::START_US;
 
-const START_US: i64 = 1_700_000_000_000_000;
 const SLOT_COUNT: u64 = 128;
 const TICK_US: i64 = 10_000;
 
@@ -146,30 +142,11 @@ fn cameras() -> Vec<Camera> {
     ]
 }
 
-fn fresh_disk() -> SimDisk {
-    let geometry = Geometry::new(64 << 10, SLOT_COUNT, 4096).unwrap();
-    let disk = SimDisk::new(Image::new(geometry.device_len()), SimOptions::default());
-    let located = Located {
-        volume: VolumeId([7; 16]),
-        geometry,
-    };
-    write_first_headers(&mut disk.open(), &located).unwrap();
-    disk
-}
-
 /// Records `cameras` until the ring has gone around three times; a commit every 100 ms.
 fn record(disk: &SimDisk, cameras: &mut [Camera], random: &mut Random) -> ManualWriter {
-    let clock = ManualClock::new(Now {
-        boot_us: 1_000_000,
-        utc_us: START_US,
-    });
-    let options = WriterOptions {
-        commit_us: 100_000,
-        clock: Arc::new(clock.clone()),
-        control: false,
-        ..WriterOptions::default()
-    };
-    let medium = Arc::new(SimMedium::new(disk.clone()));
+    let clock = simulated::clock();
+    let options = simulated::options(&clock, 100_000);
+    let medium = simulated::medium(disk);
     let mut writer = ManualWriter::open_on(medium, None, options).unwrap();
     let mut producer = writer.producer();
     for camera in &*cameras {
@@ -261,14 +238,14 @@ fn a_thousand_seeks_into_a_ring_that_has_gone_around_begin_at_the_newest_key_fra
     println!("CAMRING_SEED={seed}");
     let mut random = Random::new(seed);
     let mut cameras = cameras();
-    let disk = fresh_disk();
+    let disk = simulated::disk(SLOT_COUNT);
     let writer = record(&disk, &mut cameras, &mut random);
     for number in 0..500 {
         let context = format!("seed {seed}, seek {number} beside the writer");
         check(writer.volume(), &cameras, &mut random, &context);
     }
     drop(writer);
-    let volume = Volume::open_on(Arc::new(SimMedium::new(disk)), None).unwrap();
+    let volume = simulated::open(&disk);
     for number in 0..500 {
         let context = format!("seed {seed}, seek {number} after an opening");
         check(&volume, &cameras, &mut random, &context);

@@ -9,22 +9,18 @@
 
 #[path = "support/camera.rs"]
 mod camera;
+#[path = "support/simulated.rs"]
+mod simulated;
 
-use std::sync::Arc;
-
-use camring::base::geometry::{Geometry, VolumeId};
-use camring::base::time::{ManualClock, Now, TimeRange, Timestamp};
+use camring::base::time::{ManualClock, TimeRange, Timestamp};
 use camring::frame::{FrameSink as _, Gap, GapCause, Item, StreamId};
-use camring::io::sim::{Image, SimDisk, SimOptions};
+use camring::io::sim::SimDisk;
 use camring::reader::{Query, read_all};
 use camring::volume::Volume;
-use camring::volume::create::write_first_headers;
-use camring::volume::locate::Located;
-use camring::volume::medium::SimMedium;
 use camring::volume::verify::VerifyOptions;
-use camring::writer::{ManualWriter, Producer, WriterOptions};
+use camring::writer::{ManualWriter, Producer};
+use simulated::START_US;
 
-const START_US: i64 = 1_700_000_000_000_000;
 const FRAME_US: i64 = 40_000;
 const BUSY: StreamId = StreamId(1);
 const SILENT: StreamId = StreamId(2);
@@ -40,24 +36,10 @@ struct Recording {
 
 impl Recording {
     fn begin(slot_count: u64) -> Self {
-        let geometry = Geometry::new(64 << 10, slot_count, 4096).unwrap();
-        let disk = SimDisk::new(Image::new(geometry.device_len()), SimOptions::default());
-        let located = Located {
-            volume: VolumeId([7; 16]),
-            geometry,
-        };
-        write_first_headers(&mut disk.open(), &located).unwrap();
-        let clock = ManualClock::new(Now {
-            boot_us: 1_000_000,
-            utc_us: START_US,
-        });
-        let options = WriterOptions {
-            commit_us: 200_000,
-            clock: Arc::new(clock.clone()),
-            control: false,
-            ..WriterOptions::default()
-        };
-        let medium = Arc::new(SimMedium::new(disk.clone()));
+        let disk = simulated::disk(slot_count);
+        let clock = simulated::clock();
+        let options = simulated::options(&clock, 200_000);
+        let medium = simulated::medium(&disk);
         let mut writer = ManualWriter::open_on(medium, None, options).unwrap();
         let mut producer = writer.producer();
         for stream in [BUSY, SILENT] {
@@ -114,10 +96,6 @@ impl Recording {
     }
 }
 
-fn open(disk: &SimDisk) -> Volume {
-    Volume::open_on(Arc::new(SimMedium::new(disk.clone())), None).unwrap()
-}
-
 /// The time of the one frame of the silent stream that is shown at `time`.
 fn shown_at(volume: &Volume, time: Timestamp) -> Vec<Timestamp> {
     let range = TimeRange::new(time, time);
@@ -141,7 +119,7 @@ fn a_silent_stream_is_found_over_thousands_of_blocks() {
     recording.run_to(2200);
     let late = recording.now();
     let disk = recording.close();
-    let volume = open(&disk);
+    let volume = simulated::open(&disk);
     let report = volume.verify(&VerifyOptions::default(), &mut |_, _| {});
     let report = report.unwrap();
     assert!(report.is_whole(), "{report:?}");
@@ -178,7 +156,7 @@ fn a_gap_that_outlasts_the_ring_is_still_told() {
     recording.producer.accept(SILENT, told).unwrap();
     recording.run_to(1500);
     let beside = recording.writer.volume().clone();
-    let volume = open(&recording.close());
+    let volume = simulated::open(&recording.close());
     for volume in [beside, volume] {
         let stretches = volume.timeline(SILENT, TimeRange::ALL);
         let causes: Vec<_> = stretches.iter().map(|stretch| stretch.gap).collect();
