@@ -26,8 +26,9 @@ pub struct Recorded {
     pub stream: StreamId,
     /// The block that it was in.
     pub sequence: Sequence,
-    /// The ordinal of the frame; of the next frame for setups and gaps. Within a stream,
-    /// (`sequence`, `ordinal`) grows from frame to frame.
+    /// The ordinal of the frame; of the next frame for a gap that was stored. 0 for setups, and for
+    /// gaps that reading has found. Within a stream, (`sequence`, `ordinal`) grows from frame to
+    /// frame.
     pub ordinal: u64,
     /// The setup, frame or gap. Gaps tell also what could not be read, and why.
     pub item: Item,
