@@ -8,11 +8,12 @@ use std::sync::Arc;
 use camring::Volume;
 use camring::base::error::{Error, ErrorKind, Result};
 use camring::frame::nal::{LengthPrefixed, NalType};
-use camring::frame::{Codec, Frame, Gap, Item, Recorded, StreamId, StreamSetup};
+use camring::frame::{Codec, Frame, Item, Recorded, StreamId, StreamSetup};
 use camring::reader::{Query, Reader};
 use camring::table::RowState;
 use serde::Serialize;
 
+use super::gap::GapLine;
 use super::streams::tracks_label;
 use crate::args;
 use crate::error::{Exit, Outcome};
@@ -94,12 +95,7 @@ enum Content {
         /// In hexadecimal digits.
         first_bytes: String,
     },
-    Gap {
-        cause: &'static str,
-        from: String,
-        to: Option<String>,
-        lost_count: Option<u64>,
-    },
+    Gap(GapLine),
 }
 
 impl Line {
@@ -116,7 +112,7 @@ impl Line {
             Item::Frame(frame) | Item::Preroll(frame) => {
                 Content::of_frame(frame, setups.get(&stream))
             }
-            Item::Gap(gap) => Content::of_gap(gap),
+            Item::Gap(gap) => Content::Gap(GapLine::of(gap)),
         };
         Self {
             block: recorded.sequence,
@@ -147,15 +143,6 @@ impl Content {
                 .map(|codec| nal_types(codec, &frame.payload))
                 .unwrap_or_default(),
             first_bytes: hex(first),
-        }
-    }
-
-    fn of_gap(gap: &Gap) -> Self {
-        Self::Gap {
-            cause: gap.cause.as_str(),
-            from: time::format(gap.start),
-            to: gap.end.map(time::format),
-            lost_count: gap.lost_count,
         }
     }
 }
@@ -217,18 +204,11 @@ impl Line {
                     "{track:>5}  {time:<32}  {kind:<5} {len:>10}  {nal_types}{space}{first_bytes}"
                 )
             }
-            Content::Gap {
-                cause,
-                from,
-                to,
-                lost_count,
-            } => {
-                let to = to.as_deref().unwrap_or("?");
-                let lost = lost_count.map(|count| format!(", {count} frames lost"));
-                let lost = lost.unwrap_or_default();
+            Content::Gap(gap) => {
+                let (from, text) = (&gap.from, gap.text());
                 writeln!(
                     out,
-                    "{:>5}  {from:<32}  {:<5} {:>10}  {cause}, to {to}{lost}",
+                    "{:>5}  {from:<32}  {:<5} {:>10}  {text}",
                     "", "gap", ""
                 )
             }

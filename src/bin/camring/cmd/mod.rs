@@ -11,6 +11,7 @@ mod demo;
 mod demo_record;
 mod dump;
 mod export;
+mod gap;
 mod info;
 mod play;
 mod rebuild;

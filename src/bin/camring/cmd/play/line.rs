@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use camring::base::time::TimeRange;
-use camring::frame::{Frame, Gap, Item, StreamId};
+use camring::frame::{Frame, Item, StreamId};
 use camring::manager::Event;
 use serde::Serialize;
 
+use super::super::gap::GapLine;
 use crate::output::{View, write_json_line};
 use crate::time;
 
@@ -83,14 +84,12 @@ enum Content {
         /// How long after it was due.
         late_us: i64,
     },
-    Gap {
-        cause: &'static str,
-        from: String,
-        to: Option<String>,
-        lost_count: Option<u64>,
-    },
+    Gap(GapLine),
     /// The disk was too slow.
-    LeftOut { from: String, to: String },
+    LeftOut {
+        from: String,
+        to: String,
+    },
 }
 
 impl Line {
@@ -115,7 +114,7 @@ impl Content {
             Item::Setup(_) => None,
             Item::Frame(frame) => Some(Self::of_frame(frame, false, late_us)),
             Item::Preroll(frame) => Some(Self::of_frame(frame, true, late_us)),
-            Item::Gap(gap) => Some(Self::of_gap(gap)),
+            Item::Gap(gap) => Some(Self::Gap(GapLine::of(gap))),
         }
     }
 
@@ -128,15 +127,6 @@ impl Content {
             preroll,
             len: frame.payload.len(),
             late_us,
-        }
-    }
-
-    fn of_gap(gap: &Gap) -> Self {
-        Self::Gap {
-            cause: gap.cause.as_str(),
-            from: time::format(gap.start),
-            to: gap.end.map(time::format),
-            lost_count: gap.lost_count,
         }
     }
 
@@ -176,20 +166,9 @@ impl View for Line {
                     "{stream:>8}  {track:>5}  {time:<32}  {kind:<7} {len:>11} {late:>12}"
                 )
             }
-            Content::Gap {
-                cause,
-                from,
-                to,
-                lost_count,
-            } => {
-                let to = to.as_deref().unwrap_or("?");
-                let lost = lost_count.map(|count| format!(", {count} frames lost"));
-                let lost = lost.unwrap_or_default();
-                writeln!(
-                    out,
-                    "{stream:>8}  {:>5}  {from:<32}  gap      {cause}, to {to}{lost}",
-                    ""
-                )
+            Content::Gap(gap) => {
+                let (from, text) = (&gap.from, gap.text());
+                writeln!(out, "{stream:>8}  {:>5}  {from:<32}  gap      {text}", "")
             }
             Content::LeftOut { from, to } => writeln!(
                 out,
