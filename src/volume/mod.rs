@@ -209,6 +209,7 @@ impl Volume {
             timeline,
             lost,
             missing_len,
+            is_damaged,
             ..
         } = loaded;
         let shared = Shared {
@@ -226,7 +227,7 @@ impl Volume {
             }),
             readers: Mutex::new(Vec::new()),
             is_recording: AtomicBool::new(false),
-            is_damaged: recovered.is_damaged || !lost.is_empty() || missing_len > 0,
+            is_damaged: is_damaged || recovered.is_damaged || !lost.is_empty() || missing_len > 0,
             lost,
             missing_len,
         };
