@@ -9,6 +9,7 @@ pub mod config;
 pub mod create;
 pub mod fetch;
 pub mod head;
+pub mod history;
 pub mod index;
 pub mod live;
 pub mod load;
@@ -397,10 +398,15 @@ impl Volume {
         Err(Error::new(ErrorKind::NotFound, what).with_remedy(remedy))
     }
 
-    /// The presentation times of everything that is recorded; none where nothing is.
+    /// The presentation times of all frames that are recorded; none where there are none. A setup
+    /// or a gap has a time as well, which may be far from those of the frames, and does not count.
     #[doc(alias = "getTimeRange")]
     pub fn time_range(&self) -> Option<TimeRange> {
-        self.0.table.time_range()
+        let frames = lock(&self.0.state).timeline.time_range_of_all()?;
+        // The timeline may still have what the ring has overwritten; the rows count records, too.
+        let rows = self.0.table.time_range()?;
+        let (start, end) = (frames.start.max(rows.start), frames.end.min(rows.end));
+        (start <= end).then_some(TimeRange { start, end })
     }
 
     /// The presentation times of one stream.

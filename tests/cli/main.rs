@@ -16,6 +16,7 @@ mod demo;
 mod export;
 mod keys;
 mod making;
+mod moved;
 mod play;
 mod program;
 mod query;

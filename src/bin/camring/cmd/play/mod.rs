@@ -6,7 +6,6 @@
 //! down the playing instead of losing lines.
 
 mod control;
-mod history;
 mod keyboard;
 mod line;
 mod status;
@@ -22,10 +21,10 @@ use camring::manager::{Command, Event, Limits, ManagerOptions, SourceId, StreamK
 use camring::{Error, ErrorKind, Manager, Volume};
 
 use self::control::Control;
-use self::history::History;
 use self::keyboard::{Key, Keyboard};
 use self::line::Printer;
 use self::target::{Target, Written};
+use super::history::{self, History};
 use crate::args::play::Play;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::{Interrupt, Signal};
