@@ -35,8 +35,12 @@ use crate::volume::Volume;
 pub struct ManagerOptions {
     /// What the player keeps to: memory, how far ahead it reads, how often it tells the time.
     pub limits: Limits,
-    /// How much may wait for one sink; beyond that the sink loses frames, counted.
+    /// How much may wait for one sink; beyond that the sink loses frames, counted, unless `waits`.
     pub queue: ChannelLimits,
+    /// Whether playing waits, for all, while the queue of any sink is full, so that none loses a
+    /// frame: for files and pipes. It goes on where it stood, as fast as the sink allows, until it
+    /// has caught up. Commands to the player wait, too; slots can be unmapped at any time.
+    pub waits: bool,
     /// Told what happens, on the manager's thread, which it must not hold up. Default: nobody.
     pub on_event: Option<EventSink>,
     /// Whether it is told each frame, too, and how late it was: [`Event::Delivered`].
@@ -48,6 +52,7 @@ impl fmt::Debug for ManagerOptions {
         f.debug_struct("ManagerOptions")
             .field("limits", &self.limits)
             .field("queue", &self.queue)
+            .field("waits", &self.waits)
             .field("tell_items", &self.tell_items)
             .finish_non_exhaustive()
     }
@@ -124,7 +129,7 @@ impl Manager {
     /// seconds.
     ///
     /// A queue that is too slow loses frames, counted, up to the next key frame, and is told so by a
-    /// gap. Dropping it ends the mapping, as [`unmap`](Self::unmap) does.
+    /// gap, unless the manager [waits](ManagerOptions::waits). Dropping it ends the mapping, as [`unmap`](Self::unmap) does.
     ///
     /// # Errors
     ///

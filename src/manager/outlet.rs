@@ -69,6 +69,11 @@ impl Outlet {
         }
     }
 
+    /// Whether its queue has room for whatever may come next.
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.has_room()
+    }
+
     /// The streams that lead here.
     pub(super) fn keys(&self) -> impl Iterator<Item = StreamKey> + '_ {
         self.keys.iter().map(|part| part.key)

@@ -43,10 +43,10 @@ const PERIOD_US: i64 = 100_000;
 /// How long the program behind a pipe may take for the rest after the end was asked for.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What waits for one sink at most: seconds of a camera also at the highest speed.
+/// What waits for the target at most: enough not to hold up the playing while a disk is busy.
 const QUEUE: ChannelLimits = ChannelLimits {
     item_count: 65_536,
-    payload_len: 128 << 20,
+    payload_len: 64 << 20,
 };
 
 /// Something has happened.
@@ -146,6 +146,9 @@ impl Session {
                 ..Limits::default()
             },
             queue: QUEUE,
+            // What is written is complete: a program behind the pipe that stands still, or a slow
+            // disk, holds up the playing.
+            waits: true,
             tell_items,
             on_event: Some(Box::new(move |event| {
                 // It is gone at the end only.
