@@ -274,6 +274,10 @@ impl Drop for Sleeper {
 }
 
 /// An item, or `Some(None)` at the end of its queue; `None` while there is neither.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is that of all who look for something"
+)]
 fn next_or_end<T>(is_over: &AtomicBool, pop: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
     // In this order: what was queued before the end is found after it. Acquire: pairs with the
     // Release store.

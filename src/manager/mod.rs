@@ -136,13 +136,27 @@ impl Manager {
     /// [`Invalid`](crate::ErrorKind::Invalid) when there are no keys, [`Exists`](crate::ErrorKind::Exists) when
     /// the slot is in use, [`Failed`](crate::ErrorKind::Failed) when the manager's thread has ended.
     pub fn map(&self, keys: &[StreamKey], slot: StreamId) -> Result<Receiver> {
-        if keys.is_empty() {
-            return Err(Error::invalid("a slot needs a stream to play"));
-        }
-        self.mailbox.take_slot(slot)?;
+        self.map_together(&[(keys, slot)])
+    }
+
+    /// As [`map`](Self::map), for several slots with one queue, in which their items lie in the order
+    /// of delivery.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map); slots before the one that is refused are mapped until the queue, which
+    /// nobody has, is seen to be gone.
+    pub fn map_together(&self, slots: &[(&[StreamKey], StreamId)]) -> Result<Receiver> {
         let (sink, receiver) = channel(self.queue);
-        let outlet = Outlet::new(slot, keys, sink);
-        self.mailbox.send(Request::Map(outlet))?;
+        let queue = Arc::new(Mutex::new(sink));
+        for (keys, slot) in slots {
+            if keys.is_empty() {
+                return Err(Error::invalid("a slot needs a stream to play"));
+            }
+            self.mailbox.take_slot(*slot)?;
+            let outlet = Outlet::new(*slot, keys, queue.clone());
+            self.mailbox.send(Request::Map(outlet))?;
+        }
         Ok(receiver)
     }
 

@@ -71,8 +71,8 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
     };
     let interrupt = Interrupt::catch()?;
     let target = target(args)?;
-    let (sender, mut session) = Session::start(volumes, args.print)?;
-    session.map(&histories, target, &sender)?;
+    let (sender, mut session) = Session::start(&volumes, args.print)?;
+    session.map(&volumes, &histories, target, &sender)?;
     let keyboard = if has_keys {
         Some(Keyboard::open(sender)?)
     } else {
@@ -105,10 +105,6 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
 
 /// Refuses what makes no sense together.
 fn check(args: &Play, has_keys: bool) -> camring::Result<()> {
-    if args.to.is_some() && args.streams.len() > 1 {
-        let error = Error::invalid("--to writes one stream, and several are given");
-        return Err(error.with_remedy("Give one --stream"));
-    }
     if args.is_to_stdout() && args.print {
         let error = Error::invalid("--to - and --print both want stdout");
         return Err(error.with_remedy("Write to a file, with --to FILE"));
@@ -137,7 +133,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(volumes: Vec<Volume>, tell_items: bool) -> camring::Result<(SyncSender<Input>, Self)> {
+    fn start(volumes: &[Volume], tell_items: bool) -> camring::Result<(SyncSender<Input>, Self)> {
         let (sender, inputs) = sync_channel(INPUT_COUNT);
         let events = sender.clone();
         let manager = Manager::start(ManagerOptions {
@@ -156,8 +152,8 @@ impl Session {
             })),
         })?;
         let sources = volumes
-            .into_iter()
-            .map(|volume| manager.add_volume(volume))
+            .iter()
+            .map(|volume| manager.add_volume(volume.clone()))
             .collect::<camring::Result<_>>()?;
         let session = Self {
             inputs,
@@ -168,28 +164,45 @@ impl Session {
         Ok((sender, session))
     }
 
-    /// Plays all histories, the one that there is into `target`.
+    /// Plays all histories, into `target` if there is one.
     fn map(
         &mut self,
+        volumes: &[Volume],
         histories: &[History],
-        mut target: Option<Target>,
+        target: Option<Target>,
         inputs: &SyncSender<Input>,
     ) -> anyhow::Result<()> {
-        for history in histories {
+        let keys_of = |history: &History| -> Vec<StreamKey> {
             let parts = history.parts.iter();
             let keys = parts.filter_map(|(n, stream)| {
                 let (source, stream) = (*self.sources.get(*n)?, *stream);
                 Some(StreamKey { source, stream })
             });
-            let keys: Vec<_> = keys.collect();
-            match target.take() {
-                Some(target) => {
-                    target.start(self.manager.map(&keys, history.slot)?, inputs.clone())?;
-                }
-                None => self.manager.map_sink(&keys, history.slot, Discard)?,
+            keys.collect()
+        };
+        let slots: Vec<_> = { histories.iter() }
+            .map(|history| (keys_of(history), history.slot))
+            .collect();
+        match target {
+            Some(target) => {
+                let slots: Vec<_> = slots
+                    .iter()
+                    .map(|(keys, slot)| (&keys[..], *slot))
+                    .collect();
+                let members = histories.iter().filter_map(|history| {
+                    let (volume, stream) = history.streams(volumes).last()?;
+                    Some((history.slot, volume.stream(stream)?.setup))
+                });
+                let receiver = self.manager.map_together(&slots)?;
+                target.start(receiver, members.collect(), inputs.clone())?;
             }
-            self.slots.push(history.slot);
+            None => {
+                for (keys, slot) in &slots {
+                    self.manager.map_sink(keys, *slot, Discard)?;
+                }
+            }
         }
+        self.slots = histories.iter().map(|history| history.slot).collect();
         Ok(())
     }
 }
