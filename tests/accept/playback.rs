@@ -1,0 +1,324 @@
+//! Sixty-four streams of four volumes, played while they are recorded: in step, on time, cheaply,
+//! without holding up the recording; and at the live edge.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::sleep;
+use std::time::Duration;
+
+use camring::Manager;
+use camring::base::time::{TimeRange, Timestamp};
+use camring::manager::{Command, Event, ManagerOptions, State, StreamKey};
+
+use crate::camera::seed;
+use crate::lives::boot_us;
+use crate::probe::Probe;
+use crate::threads::{RunTimes, load};
+use crate::traffic::{
+    COMMIT_US, Commits, Log, Recording, Traffic, commit_lags_us, streams, volume_of,
+};
+use crate::viewer::{Arrivals, Viewer, fault_count, first_due, skews_us};
+use crate::{Verdict, report};
+
+/// How long is recorded before playing begins, and how long is played.
+const BEFORE: Duration = Duration::from_secs(12);
+const PLAYED: Duration = Duration::from_secs(35);
+/// Playing begins so long after the recording has: it stays seconds behind the live edge.
+const FROM_US: i64 = 6_000_000;
+/// How long the live edge is watched with each kind of commitment.
+const WATCHED: Duration = Duration::from_secs(15);
+/// What was pushed so soon after a command does not count, because the way there goes in a burst;
+/// nor what was pushed so shortly before the end.
+const SETTLED_US: i64 = 1_000_000;
+/// What was due so shortly before the end may or may not have come.
+const END_US: i64 = 50_000;
+
+/// What a manager has told.
+#[derive(Debug, Default)]
+struct Told {
+    /// How late the player thinks that each frame was.
+    late_us: Vec<i64>,
+    wait_count: u32,
+    left_out_count: u32,
+    failures: Vec<String>,
+}
+
+/// A manager that plays all streams of a recording, each into a [`Viewer`].
+struct Show {
+    manager: Manager,
+    states: mpsc::Receiver<State>,
+    told: Arc<Mutex<Told>>,
+    came: Arc<Mutex<Arrivals>>,
+}
+
+impl Show {
+    fn begin(recording: &Recording) -> Self {
+        let told = Arc::new(Mutex::new(Told::default()));
+        let (tell_state, states) = mpsc::channel();
+        let own = told.clone();
+        let manager = Manager::start(ManagerOptions {
+            on_event: Some(Box::new(move |event| {
+                note(&mut own.lock().unwrap(), &tell_state, event);
+            })),
+            tell_items: true,
+            ..ManagerOptions::default()
+        })
+        .unwrap();
+        let volumes = recording.writers.iter().map(camring::Writer::volume);
+        let sources: Vec<_> = volumes
+            .map(|volume| manager.add_volume(volume.clone()).unwrap())
+            .collect();
+        let came = Arc::new(Mutex::new(Arrivals::new()));
+        for stream in streams() {
+            let source = sources[volume_of(stream)];
+            let viewer = Viewer::new(stream, &came);
+            let key = StreamKey { source, stream };
+            manager.map_sink(&[key], stream, viewer).unwrap();
+        }
+        Self {
+            manager,
+            states,
+            told,
+            came,
+        }
+    }
+
+    /// Sends a command and waits until it has led to `state`. Returns when it was sent, on the boot
+    /// clock.
+    fn command(&self, command: Command, state: State) -> i64 {
+        let sent_us = boot_us();
+        self.manager.command(command).unwrap();
+        self.states.iter().find(|told| *told == state).unwrap();
+        sent_us
+    }
+
+    /// What came, when all sinks have seen all that was delivered; and what was told.
+    fn end(self) -> (Arrivals, Told) {
+        drop(self.manager);
+        let came = std::mem::take(&mut *self.came.lock().unwrap());
+        let told = std::mem::take(&mut *self.told.lock().unwrap());
+        (came, told)
+    }
+}
+
+fn note(told: &mut Told, states: &mpsc::Sender<State>, event: &Event) {
+    match event {
+        // Nobody may be there to hear of the last one.
+        Event::State(state) => drop(states.send(*state)),
+        Event::Delivered { late_us, .. } => told.late_us.push(*late_us),
+        Event::Waiting(true) => told.wait_count += 1,
+        Event::LeftOut { .. } => told.left_out_count += 1,
+        Event::Failed { message, .. } => told.failures.push(message.clone()),
+        _ => {}
+    }
+}
+
+/// The value that a share of `values` does not exceed; and the greatest.
+fn spread(mut values: Vec<i64>) -> (i64, i64, i64) {
+    values.sort_unstable();
+    let at = |part: f64| values[(values.len() as f64 * part) as usize];
+    (at(0.5), at(0.99), values.last().copied().unwrap())
+}
+
+/// Reports the 99th percentile of `values`, in microseconds.
+fn report_p99(name: &str, bound_us: i64, values: Vec<i64>) {
+    let count = values.len();
+    let (median, p99, max) = spread(values);
+    let ms = |us: i64| us as f64 / 1000.0;
+    eprintln!(
+        "{name}: {count} values, median {:.2} ms, p99 {:.2} ms, at most {:.2} ms; load {}",
+        ms(median),
+        ms(p99),
+        ms(max),
+        load()
+    );
+    report(
+        &format!("{name}, p99"),
+        format!("<= {} ms", bound_us / 1000),
+        format!("{:.1} ms", ms(p99)),
+        Verdict::of(p99 <= bound_us),
+    );
+}
+
+/// P1 of docs/DURABILITY.md, in microseconds: the commit period, one write and two flushes, as long
+/// as they took beside the recordings.
+fn durable_bound_us(probe: &Probe) -> i64 {
+    let (write, flush) = (probe.write, probe.flush);
+    eprintln!(
+        "the disk beside the recordings: {} ms for a write of 1 MiB, {} ms for a flush, at most",
+        write.as_millis(),
+        flush.as_millis()
+    );
+    COMMIT_US + (write + 2 * flush).as_micros() as i64
+}
+
+fn probe() -> (tempfile::TempDir, Probe) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let probe = Probe::new(dir.path());
+    (dir, probe)
+}
+
+/// All streams from the disk at normal speed, some seconds behind what is being recorded.
+pub(crate) fn in_step() {
+    let seed = seed();
+    eprintln!("seed {seed}, load {}", load());
+    let recording = Recording::begin();
+    let (_dir, mut probe) = probe();
+    let traffic = Traffic::begin(&recording, seed, BEFORE + PLAYED);
+    sleep(BEFORE);
+    let show = Show::begin(&recording);
+    let start = traffic.start.plus_us(FROM_US);
+    show.command(Command::Seek(start), State::Standing);
+    let before = RunTimes::now();
+    let began_us = show.command(Command::Play, State::Playing);
+    while !traffic.is_over() {
+        probe.measure();
+        sleep(Duration::from_millis(500));
+    }
+    let now = RunTimes::now();
+    let ended_us = show.command(Command::Pause, State::Standing);
+    let log = traffic.end();
+    let (came, told) = show.end();
+    let Recording {
+        writers, commits, ..
+    } = recording;
+    for writer in writers {
+        writer.close().unwrap();
+    }
+    let played_us = ended_us - began_us;
+    let end = start.plus_us(played_us - END_US);
+    report_frames(&log, &came, start, end, &told);
+    report_pace(&came, (start, began_us), told.late_us);
+    report_cost(&before, &now, played_us);
+    let range = TimeRange::new(Timestamp(began_us), Timestamp(ended_us));
+    report_lag(&log, &commits, range, &probe);
+}
+
+fn report_frames(log: &Log, came: &Arrivals, start: Timestamp, end: Timestamp, told: &Told) {
+    let (mut faults, mut count) = (0, 0);
+    for (stream, pushed) in log {
+        let due = &pushed[first_due(pushed, start)..];
+        let due_count = due.iter().take_while(|frame| frame.time <= end).count();
+        let came = came.get(stream).map_or(&[][..], Vec::as_slice);
+        faults += fault_count(due, due_count, came);
+        count += came.len();
+    }
+    let Told {
+        wait_count,
+        left_out_count,
+        failures,
+        ..
+    } = told;
+    eprintln!("the clock waited {wait_count} times, {left_out_count} times without success");
+    assert!(failures.is_empty(), "{failures:?}");
+    report(
+        "64 streams played while recorded",
+        "0 frames wrong",
+        format!("{faults} of {count}"),
+        Verdict::of(faults == 0 && count > 0),
+    );
+}
+
+/// Whether frames came when they were due: when playing began, and as much later as their times
+/// are.
+fn report_pace(came: &Arrivals, (start, began_us): (Timestamp, i64), told_late_us: Vec<i64>) {
+    let shown = came.values().flatten();
+    let shown = shown.filter(|a| !a.is_preroll && a.time > start);
+    let due_us = |time: Timestamp| began_us + time.us_since(start);
+    let late = shown.map(|arrival| arrival.arrived_us - due_us(arrival.time));
+    let late: Vec<_> = late.collect();
+    let early = late.iter().min().copied().unwrap();
+    eprintln!("the earliest frame came {early} us after it was due");
+    let (median, p99, max) = spread(told_late_us);
+    eprintln!("late by the player's own clock: median {median} us, p99 {p99} us, max {max} us");
+    report_p99("lateness at the sinks", 10_000, late);
+    report_p99("skew between streams", 10_000, skews_us(came, began_us));
+}
+
+/// What playing costs: the manager's thread and its readers', with the kernel's workers for them.
+/// Sinks, cameras and recordings do not count.
+fn report_cost(before: &RunTimes, now: &RunTimes, played_us: i64) {
+    let share = |name: &str| now.since(before, name) as f64 / played_us as f64 / 10.0;
+    let (player, reader) = (share("camring-player"), share("camring-reader"));
+    let sinks = share("camring-sink");
+    let writers = share("camring-writer") + share("camring-keeper");
+    eprintln!(
+        "of one core: {player:.2} % camring-player, {reader:.2} % camring-reader (4 threads); \
+         not counted: {sinks:.1} % sinks, {writers:.1} % recording, {:.1} % cameras; load {}",
+        share("cameras"),
+        load()
+    );
+    report(
+        "processor for 64 streams, no sinks",
+        "< 10 % of one core",
+        format!("{:.1} %", player + reader),
+        Verdict::of(player + reader < 10.0),
+    );
+}
+
+fn report_lag(log: &Log, commits: &Commits, range: TimeRange, probe: &Probe) {
+    let lags = commit_lags_us(log, commits, range);
+    let bound_us = durable_bound_us(probe);
+    let max = lags.iter().max().copied().unwrap();
+    report_p99("durable lag beside 64 players", bound_us, lags);
+    report(
+        "durable lag beside 64 players, max",
+        format!("<= {} ms", bound_us / 1000),
+        format!("{:.1} ms", max as f64 / 1000.0),
+        Verdict::of(max <= bound_us),
+    );
+}
+
+/// All streams as they are recorded: before and behind the commit.
+pub(crate) fn live() {
+    let seed = seed();
+    eprintln!("seed {seed}, load {}", load());
+    let recording = Recording::begin();
+    let (_dir, mut probe) = probe();
+    let before = Duration::from_secs(3);
+    let traffic = Traffic::begin(&recording, seed, before + 2 * WATCHED);
+    sleep(before);
+    let [written, committed] = [true, false].map(|uncommitted| {
+        let show = Show::begin(&recording);
+        let began_us = show.command(Command::Live { uncommitted }, State::Live);
+        while boot_us() - began_us < WATCHED.as_micros() as i64 - 1_000_000 {
+            probe.measure();
+            sleep(Duration::from_millis(500));
+        }
+        let settled_us = began_us + SETTLED_US;
+        let range = TimeRange::new(Timestamp(settled_us), Timestamp(boot_us() - SETTLED_US));
+        (range, show.end().0)
+    });
+    let log = traffic.end();
+    let bound_us = durable_bound_us(&probe);
+    for (name, bound_us, (range, came)) in [
+        ("live, from push to sink", 100_000, written),
+        ("live behind the commit", bound_us, committed),
+    ] {
+        report_live(name, bound_us, &log, &came, range);
+    }
+}
+
+/// How long frames took from their push to a sink. Each stream may begin anywhere; all that was
+/// pushed within `range`, on the boot clock, has to be there.
+fn report_live(name: &str, bound_us: i64, log: &Log, came: &Arrivals, range: TimeRange) {
+    let (mut delays, mut faults) = (Vec::new(), 0);
+    for (stream, pushed) in log {
+        let came = came.get(stream).map_or(&[][..], Vec::as_slice);
+        let first = came.first().map_or(Timestamp::MAX, |first| first.time);
+        let due = &pushed[pushed.partition_point(|frame| frame.time < first)..];
+        let end_us = range.end.0;
+        let due_count = due.iter().take_while(|p| p.pushed_us <= end_us).count();
+        faults += fault_count(due, due_count, came);
+        faults += usize::from(came.is_empty());
+        let pairs = due.iter().zip(came);
+        let pairs = pairs.filter(|(pushed, _)| range.contains(Timestamp(pushed.pushed_us)));
+        delays.extend(pairs.map(|(pushed, arrival)| arrival.arrived_us - pushed.pushed_us));
+    }
+    report(
+        &format!("{name}: frames"),
+        "0 frames wrong",
+        format!("{faults} of {}", delays.len()),
+        Verdict::of(faults == 0),
+    );
+    report_p99(name, bound_us, delays);
+}
