@@ -16,7 +16,7 @@ use crate::threads::{RunTimes, load};
 use crate::traffic::{
     COMMIT_US, Commits, Log, Recording, Traffic, commit_lags_us, streams, volume_of,
 };
-use crate::viewer::{Arrivals, Viewer, fault_count, first_due, skews_us};
+use crate::viewer::{Arrivals, Viewer, fault_count, first_due, is_shown, skews_us};
 use crate::{Verdict, report};
 
 /// How long is recorded before playing begins, and how long is played.
@@ -45,7 +45,8 @@ struct Told {
 /// A manager that plays all streams of a recording, each into a [`Viewer`].
 struct Show {
     manager: Manager,
-    states: mpsc::Receiver<State>,
+    /// New states and times.
+    news: mpsc::Receiver<Event>,
     told: Arc<Mutex<Told>>,
     came: Arc<Mutex<Arrivals>>,
 }
@@ -53,11 +54,11 @@ struct Show {
 impl Show {
     fn begin(recording: &Recording) -> Self {
         let told = Arc::new(Mutex::new(Told::default()));
-        let (tell_state, states) = mpsc::channel();
+        let (tell, news) = mpsc::channel();
         let own = told.clone();
         let manager = Manager::start(ManagerOptions {
             on_event: Some(Box::new(move |event| {
-                note(&mut own.lock().unwrap(), &tell_state, event);
+                note(&mut own.lock().unwrap(), &tell, event);
             })),
             tell_items: true,
             ..ManagerOptions::default()
@@ -76,18 +77,18 @@ impl Show {
         }
         Self {
             manager,
-            states,
+            news,
             told,
             came,
         }
     }
 
-    /// Sends a command and waits until it has led to `state`. Returns when it was sent, on the boot
-    /// clock.
-    fn command(&self, command: Command, state: State) -> i64 {
+    /// Sends a command and waits until what it leads to is told. Returns when it was sent, on the
+    /// boot clock.
+    fn command(&self, command: Command, news: &Event) -> i64 {
         let sent_us = boot_us();
         self.manager.command(command).unwrap();
-        self.states.iter().find(|told| *told == state).unwrap();
+        self.news.iter().find(|told| told == news).unwrap();
         sent_us
     }
 
@@ -100,10 +101,10 @@ impl Show {
     }
 }
 
-fn note(told: &mut Told, states: &mpsc::Sender<State>, event: &Event) {
+fn note(told: &mut Told, news: &mpsc::Sender<Event>, event: &Event) {
     match event {
         // Nobody may be there to hear of the last one.
-        Event::State(state) => drop(states.send(*state)),
+        Event::State(_) | Event::Time(_) => drop(news.send(event.clone())),
         Event::Delivered { late_us, .. } => told.late_us.push(*late_us),
         Event::Waiting(true) => told.wait_count += 1,
         Event::LeftOut { .. } => told.left_out_count += 1,
@@ -167,15 +168,17 @@ pub(crate) fn in_step() {
     sleep(BEFORE);
     let show = Show::begin(&recording);
     let start = traffic.start.plus_us(FROM_US);
-    show.command(Command::Seek(start), State::Standing);
-    let before = RunTimes::now();
-    let began_us = show.command(Command::Play, State::Playing);
+    // Told when all is delivered that leads there.
+    show.command(Command::Seek(start), &Event::Time(start));
+    let began_us = show.command(Command::Play, &Event::State(State::Playing));
+    let (before, mut now) = (RunTimes::now(), RunTimes::now());
     while !traffic.is_over() {
+        // A thread that has ended is not counted any more.
+        now = RunTimes::now();
         probe.measure();
         sleep(Duration::from_millis(500));
     }
-    let now = RunTimes::now();
-    let ended_us = show.command(Command::Pause, State::Standing);
+    let ended_us = show.command(Command::Pause, &Event::State(State::Standing));
     let log = traffic.end();
     let (came, told) = show.end();
     let Recording {
@@ -188,7 +191,7 @@ pub(crate) fn in_step() {
     let end = start.plus_us(played_us - END_US);
     report_frames(&log, &came, start, end, &told);
     report_pace(&came, (start, began_us), told.late_us);
-    report_cost(&before, &now, played_us);
+    report_cost(&before, &now);
     let range = TimeRange::new(Timestamp(began_us), Timestamp(ended_us));
     report_lag(&log, &commits, range, &probe);
 }
@@ -221,8 +224,7 @@ fn report_frames(log: &Log, came: &Arrivals, start: Timestamp, end: Timestamp, t
 /// Whether frames came when they were due: when playing began, and as much later as their times
 /// are.
 fn report_pace(came: &Arrivals, (start, began_us): (Timestamp, i64), told_late_us: Vec<i64>) {
-    let shown = came.values().flatten();
-    let shown = shown.filter(|a| !a.is_preroll && a.time > start);
+    let shown = came.values().flatten().filter(|a| is_shown(a, start));
     let due_us = |time: Timestamp| began_us + time.us_since(start);
     let late = shown.map(|arrival| arrival.arrived_us - due_us(arrival.time));
     let late: Vec<_> = late.collect();
@@ -231,13 +233,13 @@ fn report_pace(came: &Arrivals, (start, began_us): (Timestamp, i64), told_late_u
     let (median, p99, max) = spread(told_late_us);
     eprintln!("late by the player's own clock: median {median} us, p99 {p99} us, max {max} us");
     report_p99("lateness at the sinks", 10_000, late);
-    report_p99("skew between streams", 10_000, skews_us(came, began_us));
+    report_p99("skew between streams", 10_000, skews_us(came, start));
 }
 
 /// What playing costs: the manager's thread and its readers', with the kernel's workers for them.
 /// Sinks, cameras and recordings do not count.
-fn report_cost(before: &RunTimes, now: &RunTimes, played_us: i64) {
-    let share = |name: &str| now.since(before, name) as f64 / played_us as f64 / 10.0;
+fn report_cost(before: &RunTimes, now: &RunTimes) {
+    let share = |name: &str| 100.0 * now.share_since(before, name);
     let (player, reader) = (share("camring-player"), share("camring-reader"));
     let sinks = share("camring-sink");
     let writers = share("camring-writer") + share("camring-keeper");
@@ -279,7 +281,7 @@ pub(crate) fn live() {
     sleep(before);
     let [written, committed] = [true, false].map(|uncommitted| {
         let show = Show::begin(&recording);
-        let began_us = show.command(Command::Live { uncommitted }, State::Live);
+        let began_us = show.command(Command::Live { uncommitted }, &Event::State(State::Live));
         while boot_us() - began_us < WATCHED.as_micros() as i64 - 1_000_000 {
             probe.measure();
             sleep(Duration::from_millis(500));

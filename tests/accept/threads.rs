@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Instant;
 
 /// The time that each thread has run so far, in nanoseconds, with its name.
-pub(crate) struct RunTimes(BTreeMap<u32, (String, u64)>);
+pub(crate) struct RunTimes {
+    threads: BTreeMap<u32, (String, u64)>,
+    taken: Instant,
+}
 
 impl RunTimes {
     /// As of now. Workers that the kernel has started for a ring of this process are among them,
@@ -13,20 +17,27 @@ impl RunTimes {
         let tasks = fs::read_dir("/proc/self/task").unwrap();
         let ids = tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap());
         // One that has just ended is left out.
-        Self(ids.filter_map(|id| Some((id, look_at(id)?))).collect())
+        Self {
+            threads: ids.filter_map(|id| Some((id, look_at(id)?))).collect(),
+            taken: Instant::now(),
+        }
     }
 
     /// What the threads called `name`, and the kernel's workers for them, have cost since `before`,
-    /// in nanoseconds.
-    pub(crate) fn since(&self, before: &Self, name: &str) -> u64 {
+    /// as a part of one core.
+    pub(crate) fn share_since(&self, before: &Self, name: &str) -> f64 {
         let is_it = |own: &str| {
             let owner = own.strip_prefix("iou-wrk-");
-            let owner = owner.and_then(|id| self.0.get(&id.parse().ok()?));
+            let owner = owner.and_then(|id| self.threads.get(&id.parse().ok()?));
             owner.map_or(own, |(owner, _)| owner) == name
         };
-        let own = self.0.iter().filter(|(_, (own, _))| is_it(own));
-        own.map(|(id, (_, run))| run.saturating_sub(before.0.get(id).map_or(0, |(_, run)| *run)))
-            .sum()
+        let own = self.threads.iter().filter(|(_, (own, _))| is_it(own));
+        let run = own.map(|(id, (_, run))| {
+            let before = before.threads.get(id).map_or(0, |(_, run)| *run);
+            run.saturating_sub(before)
+        });
+        let run: u64 = run.sum();
+        run as f64 / (self.taken - before.taken).as_nanos() as f64
     }
 }
 

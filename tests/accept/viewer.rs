@@ -83,12 +83,17 @@ pub(crate) fn fault_count(due: &[Pushed], due_count: usize, came: &[Arrival]) ->
     wrong.count() + due_count.saturating_sub(came.len())
 }
 
+/// Whether a frame is due by the clock, and not on the way to `start`, which goes in a burst.
+pub(crate) fn is_shown(arrival: &Arrival, start: Timestamp) -> bool {
+    !arrival.is_preroll && arrival.time > start
+}
+
 /// By how much streams are apart, in microseconds: whenever a frame comes, how far its distance
 /// from its time is from that of each other stream, going by the newest frame of that one; streams
-/// without a frame in the last second have a gap and do not count.
-pub(crate) fn skews_us(came: &Arrivals, since_us: i64) -> Vec<i64> {
+/// without a frame in the last second have a gap and do not count. Playing began at `start`.
+pub(crate) fn skews_us(came: &Arrivals, start: Timestamp) -> Vec<i64> {
     let shown = came.iter().flat_map(|(stream, arrivals)| {
-        let shown = arrivals.iter().filter(move |a| a.arrived_us >= since_us);
+        let shown = arrivals.iter().filter(move |a| is_shown(a, start));
         shown.map(|a| (a.arrived_us, *stream, a.arrived_us - a.time.0))
     });
     let mut shown: Vec<_> = shown.collect();
