@@ -213,6 +213,7 @@ pub(crate) fn in_step() {
     let recording = Recording::begin();
     let (_dir, mut probe) = probe();
     let traffic = Traffic::begin(&recording, seed, BEFORE + PLAYED);
+    // So much is to be there before playing begins.
     sleep(BEFORE);
     let show = Show::begin(&recording);
     let start = traffic.start.plus_us(FROM_US);
@@ -339,6 +340,7 @@ pub(crate) fn live() {
     let (_dir, mut probe) = probe();
     let before = Duration::from_secs(3);
     let traffic = Traffic::begin(&recording, seed, before + 2 * WATCHED);
+    // Live begins at key frames, so there must be some.
     sleep(before);
     let [written, committed] = [true, false].map(|uncommitted| {
         let show = Show::begin(&recording);

@@ -68,6 +68,7 @@ impl Probe {
     pub(crate) fn rest(&mut self) {
         for _ in 0..50 {
             let start = Instant::now();
+            // How late this ends is what is measured.
             std::thread::sleep(NAP);
             self.wakes.push(start.elapsed() - NAP);
         }

@@ -223,8 +223,8 @@ fn push_all(producers: &mut [Producer], steps: &[Step], start: Timestamp, seed: 
     let mut gaps = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
         let time = start.plus_us(step.at_us);
-        // The pace of cameras.
         let early_us = time.us_since(Timestamp(utc_us())).max(0);
+        // The pace of cameras.
         std::thread::sleep(Duration::from_micros(early_us.cast_unsigned()));
         let (producer, pushed) = (
             &mut producers[volume_of(step.stream)],
