@@ -9,6 +9,7 @@ pub mod config;
 pub mod create;
 pub mod fetch;
 pub mod head;
+pub mod history;
 pub mod index;
 pub mod live;
 pub mod load;
@@ -47,6 +48,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, Position, VolumeId};
 use crate::base::sync::{Arc, AtomicBool, AtomicU64, OnceLock, Ordering, lock};
 use crate::base::time::{TimeRange, Timestamp};
+use crate::block::RunHeader;
 use crate::frame::StreamId;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;
@@ -90,7 +92,7 @@ pub(crate) struct Watching<'v>(&'v Volume);
 
 impl Drop for Watching<'_> {
     fn drop(&mut self) {
-        self.0.0.watcher_count.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.watcher_count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -223,6 +225,7 @@ impl Volume {
             timeline,
             lost,
             missing_len,
+            is_damaged,
             ..
         } = loaded;
         let shared = Shared {
@@ -242,7 +245,7 @@ impl Volume {
             watcher_count: AtomicU64::new(0),
             writer: OnceLock::new(),
             is_recording: AtomicBool::new(false),
-            is_damaged: recovered.is_damaged || !lost.is_empty() || missing_len > 0,
+            is_damaged: is_damaged || recovered.is_damaged || !lost.is_empty() || missing_len > 0,
             lost,
             missing_len,
         };
@@ -365,7 +368,7 @@ impl Volume {
     /// Somebody follows what is written, without waiting for the commit, until the guard is dropped:
     /// the writer of this process writes more often meanwhile.
     pub(crate) fn watch(&self) -> Watching<'_> {
-        self.0.watcher_count.fetch_add(1, Ordering::AcqRel);
+        self.0.watcher_count.fetch_add(1, Ordering::Relaxed);
         // It may sleep for as long as nobody watches.
         self.0.writer.get().into_iter().for_each(Waker::wake);
         Watching(self)
@@ -373,7 +376,7 @@ impl Volume {
 
     /// Whether somebody [watches](Self::watch).
     pub(crate) fn is_watched(&self) -> bool {
-        self.0.watcher_count.load(Ordering::Acquire) > 0
+        self.0.watcher_count.load(Ordering::Relaxed) > 0
     }
 
     /// Whom [`watch`](Self::watch) wakes.
@@ -443,10 +446,34 @@ impl Volume {
         Err(Error::new(ErrorKind::NotFound, what).with_remedy(remedy))
     }
 
-    /// The presentation times of everything that is recorded; none where nothing is.
+    /// The presentation times of all frames that are recorded; none where there are none. A setup
+    /// or a gap has a time as well, which may be far from those of the frames, and does not count.
     #[doc(alias = "getTimeRange")]
     pub fn time_range(&self) -> Option<TimeRange> {
-        self.0.table.time_range()
+        // In this order: what the list of live runs loses is in the timeline before.
+        let live = self.live_time_range();
+        let told = lock(&self.0.state).timeline.time_range_of_all();
+        let frames = live.into_iter().chain(told);
+        let frames = frames.reduce(|all, range| all.union(&range))?;
+        // The timeline may still have what the ring has overwritten; the rows count records, too.
+        let rows = self.0.table.time_range()?;
+        let (start, end) = (frames.start.max(rows.start), frames.end.min(rows.end));
+        (start <= end).then_some(TimeRange { start, end })
+    }
+
+    /// The times of frames that are durable, and which the helper may not have noted yet.
+    fn live_time_range(&self) -> Option<TimeRange> {
+        let durable = self.durable();
+        let runs = self.live().runs();
+        let durable = runs.filter(|run| run.position() <= durable);
+        let range_of = |run: Arc<RunHeader>| {
+            let chunks = run.chunks.iter().map(|entry| entry.chunk);
+            let framed = chunks.filter(|chunk| chunk.has_frames);
+            { framed.map(|chunk| chunk.times) }.reduce(|all, range| all.union(&range))
+        };
+        durable
+            .filter_map(range_of)
+            .reduce(|all, range| all.union(&range))
     }
 
     /// The presentation times of one stream.
