@@ -30,7 +30,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub use self::create::{CreateOptions, VolumeSize};
+pub use self::create::{CreateOptions, CreatePlan, VolumeSize};
 pub use self::registry::StreamInfo;
 pub use self::timeline::Stretch;
 pub use self::verify::{Damage, DamagedPart, VerifyOptions, VerifyReport};
@@ -138,6 +138,16 @@ impl Volume {
         made.map(|_| Self::open(dir)).transpose()
     }
 
+    /// What [`create`](Self::create) would do in `dir`, without changing anything. Whether the file
+    /// system takes direct I/O and the system has `io_uring` is not tried.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn plan_creation(dir: impl AsRef<Path>, options: &CreateOptions) -> Result<CreatePlan> {
+        create::plan(dir.as_ref(), options)
+    }
+
     /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works
     /// while another process records.
     ///
@@ -201,6 +211,7 @@ impl Volume {
             timeline,
             lost,
             missing_len,
+            is_damaged,
             ..
         } = loaded;
         let shared = Shared {
@@ -218,7 +229,7 @@ impl Volume {
             }),
             readers: Mutex::new(Vec::new()),
             is_recording: AtomicBool::new(false),
-            is_damaged: recovered.is_damaged || !lost.is_empty() || missing_len > 0,
+            is_damaged: is_damaged || recovered.is_damaged || !lost.is_empty() || missing_len > 0,
             lost,
             missing_len,
         };

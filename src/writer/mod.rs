@@ -56,6 +56,7 @@ use crate::io::direct::Access;
 use crate::volume::fetch::Fetcher;
 use crate::volume::load::load;
 use crate::volume::medium::{FileMedium, Medium};
+use crate::volume::recover::{Recovered, Unreadable};
 use crate::volume::void::Verdict;
 use crate::volume::{Volume, config};
 
@@ -289,12 +290,7 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
             .with_remedy("It can be read, not recorded: copy what you need, then create it anew"));
     }
     let recovered = loaded.recovered.clone();
-    if !recovered.is_writable {
-        let text =
-            "a later release of camring has written features into this volume that this one lacks";
-        return Err(Error::new(ErrorKind::Unsupported, text)
-            .with_remedy("It can be read; record it with that release or a newer one"));
-    }
+    may_begin(&recovered, medium.as_ref())?;
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.
     verdict.end = Verdict::default().end;
@@ -338,6 +334,30 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     let shared = (gate.volume.clone(), feed);
     let core = Core::new(device, pool, shared, keeper_feed, start, now);
     Ok(Started { core, gate, keeper })
+}
+
+/// Whether the next life can begin after what recovery has found.
+fn may_begin(recovered: &Recovered, medium: &dyn Medium) -> Result<()> {
+    if !recovered.is_writable {
+        let text =
+            "a later release of camring has written features into this volume that this one lacks";
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .with_remedy("It can be read; record it with that release or a newer one"));
+    }
+    if !recovered.unreadable.is_bearable() {
+        let Unreadable { headers, pages } = recovered.unreadable;
+        let text = format!(
+            "{} cannot be read around its newest block, {}: {headers} of the headers behind it, \
+             {pages} of the pages that were written last",
+            medium.name(),
+            recovered.head
+        );
+        return Err(Error::new(ErrorKind::Io, text).with_remedy(
+            "Nothing was changed. Try again; where it stays so the device is failing: what can be \
+             read can still be exported",
+        ));
+    }
+    Ok(())
 }
 
 /// The kernel's name for this boot; zeroes where it has none.

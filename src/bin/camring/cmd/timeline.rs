@@ -21,7 +21,7 @@ pub(super) fn run(args: &args::Timeline) -> Outcome {
         None => history::all(&volumes),
     };
     let timeline = Timeline::of(&volumes, &histories, args.range.checked()?);
-    output::show(&timeline, args.format.json)?;
+    output::show(&timeline, args.format.is_json())?;
     Ok(Exit::Ok)
 }
 
