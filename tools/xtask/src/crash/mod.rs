@@ -3,13 +3,15 @@
 //! The trials are the integration test `crash`, in a release build; this chooses how many states
 //! they look at and where they begin. What a trial does is no business of this file.
 
+mod mutants;
+
 use crate::args::Args;
 use crate::process::{cargo, run_shown};
 use crate::{Command, Result};
 
 pub(crate) const COMMAND: Command = Command {
     name: "crash",
-    usage: "[--states N] [--seed S]",
+    usage: "[--states N] [--seed S] | --mutants [NAME]",
     summary: "Simulates N states of a disk after power cuts, failures and rot, from seed S on.",
     run,
 };
@@ -25,6 +27,11 @@ const TESTS: [&str; 3] = [
 ];
 
 fn run(args: &mut Args) -> Result {
+    if args.flag("--mutants") {
+        let only = args.next_word();
+        args.finish()?;
+        return mutants::run(only.as_deref());
+    }
     let states = number(args, "--states", STATE_COUNT)?;
     let seed = number(args, "--seed", 1)?;
     args.finish()?;
