@@ -4,18 +4,20 @@
 //! `blocktable` and `timeline` are caches. So a disk can be carried to another machine, and a lost
 //! system disk costs no recording. The data is only read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cachefile::{self, TIMELINE_NAME};
-use super::config::{CONFIG_NAME, Config};
+use super::config::{CONFIG_NAME, Config, PARTUUID_LINKS, Place};
 use super::fetch::Fetcher;
 use super::load::{Loaded, load};
 use super::locate::{Located, locate};
-use super::medium::{FileMedium, Medium};
 use super::tablefile::{self, TABLE_NAME, TableFile};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::{self, Access};
+use crate::io::disks::BlockDevice;
+use crate::io::gpt::PartUuid;
+use crate::io::partition;
 
 /// What is written.
 const CACHE_NAMES: [&str; 3] = [TABLE_NAME, TIMELINE_NAME, CONFIG_NAME];
@@ -38,7 +40,8 @@ const LEFT_NAMES: [&str; 4] = ["control", "blocktable.new", "timeline.new", "vol
 ///   direct I/O.
 /// - [`Io`](ErrorKind::Io).
 pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
-    let medium = FileMedium::new(data);
+    let place = place_of(data, dir)?;
+    let medium = place.medium();
     let pool = BufferPool::new(1, HUGE_LEN)?;
     let mut device = medium.open(Access::Read, &pool)?;
     let mut fetch = Fetcher::new(device.as_mut());
@@ -47,13 +50,12 @@ pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
         let text = format!("{} is being recorded", data.display());
         return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
     }
-    let place = place_of(data, dir)?;
     check_directory(dir, &place, &located)?;
     // As when it is opened: what is believed must not be in a cache only.
     fetch.flush()?;
     let loaded = load(&mut fetch, None).map_err(|e| e.at(data.display()))?;
     let is_new = make_directory(dir)?;
-    let written = write_caches(dir, place, loaded);
+    let written = write_caches(dir, &place, loaded);
     if written.is_err() && is_new {
         // Made above. What is left is empty, or not ours: then it stays.
         for name in CACHE_NAMES {
@@ -64,11 +66,13 @@ pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
     written.map(|()| located)
 }
 
-/// How `volume.json` names `data`: relative if it lies in `dir`, so that both can be moved.
-/// Otherwise as it was given: a link such as those in /dev/disk/by-partuuid outlives the number
-/// that the disk has today.
-fn place_of(data: &Path, dir: &Path) -> Result<PathBuf> {
+/// How `data` is found again: a partition by its PARTUUID. Otherwise as it was given, since a link
+/// outlives the number that a disk has today; in the form of `dir` if it lies there.
+fn place_of(data: &Path, dir: &Path) -> Result<Place> {
     let at = |e| Error::io(format_args!("find {}", data.display()), e);
+    if let Some(partuuid) = partuuid_of(data)? {
+        return Ok(Place::Partition(partuuid));
+    }
     let path = std::path::absolute(data).map_err(at)?;
     let parent = path.parent().map(Path::canonicalize).transpose();
     let is_inside = match (parent, dir.canonicalize()) {
@@ -76,11 +80,34 @@ fn place_of(data: &Path, dir: &Path) -> Result<PathBuf> {
         _ => false,
     };
     let name = path.file_name().filter(|_| is_inside);
-    Ok(name.map_or_else(|| path.clone(), PathBuf::from))
+    Ok(Place::File(name.map_or_else(|| path.clone(), |name| dir.join(name))))
+}
+
+/// The PARTUUID of the device at `data`; none for a file, and for a device that has none, or whose
+/// disk this user may not read.
+fn partuuid_of(data: &Path) -> Result<Option<PartUuid>> {
+    // What is not there, or is odd, is told by those who open it.
+    let Ok(Some(device)) = BlockDevice::at(data) else {
+        return Ok(None);
+    };
+    let Some(entry) = partition::entry_of(&device) else {
+        // A link of udev's tells it also to those who may not read the disk.
+        let is_link = data.parent() == Some(Path::new(PARTUUID_LINKS));
+        let name = data.file_name().filter(|_| is_link);
+        return Ok(name.and_then(|name| name.to_str()?.parse().ok()));
+    };
+    let same = partition::find_all(entry.partuuid)?;
+    if let Some(other) = same.iter().find(|other| other.number != device.number) {
+        let (path, id) = (other.path.display(), entry.partuuid);
+        let text = format!("{} and {path} have the same PARTUUID, {id}", data.display());
+        return Err(Error::new(ErrorKind::Busy, text)
+            .with_remedy("One is a copy of the other: disconnect the one that is not meant"));
+    }
+    Ok(Some(entry.partuuid))
 }
 
 /// Makes sure that nothing in `dir` belongs to anything else.
-fn check_directory(dir: &Path, place: &Path, located: &Located) -> Result<()> {
+fn check_directory(dir: &Path, place: &Place, located: &Located) -> Result<()> {
     let at = |e| Error::io(format_args!("look into {}", dir.display()), e);
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -88,9 +115,10 @@ fn check_directory(dir: &Path, place: &Path, located: &Located) -> Result<()> {
         Err(e) => return Err(at(e)),
     };
     let known = || CACHE_NAMES.into_iter().chain(LEFT_NAMES);
+    let is_data = |name: &Path| matches!(place, Place::File(path) if *path == dir.join(name));
     for entry in entries {
         let name = entry.map_err(at)?.file_name();
-        if !known().any(|known| name == known) && Path::new(&name) != place {
+        if !known().any(|known| name == known) && !is_data(Path::new(&name)) {
             let text = format!("{} holds something else: {}", dir.display(), name.display());
             return Err(
                 Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory")
@@ -120,7 +148,7 @@ fn make_directory(dir: &Path) -> Result<bool> {
     }
 }
 
-fn write_caches(dir: &Path, place: PathBuf, loaded: Loaded) -> Result<()> {
+fn write_caches(dir: &Path, place: &Place, loaded: Loaded) -> Result<()> {
     let Loaded {
         located,
         table,
@@ -136,7 +164,7 @@ fn write_caches(dir: &Path, place: PathBuf, loaded: Loaded) -> Result<()> {
         cachefile::save(dir, &located, covered, &registry, timeline)?;
     }
     // Last: from here on the directory is one of a volume.
-    Config::new(&located, place).save(dir)?;
+    Config::new(&located, dir, place).save(dir)?;
     direct::sync_directory_of(&dir.join(CONFIG_NAME))
 }
 

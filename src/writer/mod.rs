@@ -52,7 +52,7 @@ use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;
 use crate::volume::fetch::Fetcher;
 use crate::volume::load::load;
-use crate::volume::medium::{FileMedium, Medium};
+use crate::volume::medium::Medium;
 use crate::volume::void::Verdict;
 use crate::volume::{Volume, config};
 
@@ -94,12 +94,11 @@ impl Writer {
     /// - [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let path = config::data_path(dir)?;
-        let medium = Arc::new(FileMedium::new(&path));
-        let writer = Self::open_on(medium, Some(dir), options).map_err(|e| e.at(dir.display()))?;
+        let place = config::place(dir)?;
+        let writer = Self::open_on(place.medium(), Some(dir), options).map_err(|e| e.at(dir.display()))?;
         let located = writer.volume().located();
-        config::check_owner(dir, &path, &located).map_err(|e| e.at(dir.display()))?;
-        if let Err(e) = config::refresh(dir, &path, &located) {
+        config::check_owner(dir, &place, &located).map_err(|e| e.at(dir.display()))?;
+        if let Err(e) = config::refresh(dir, &place, &located) {
             tracing::warn!("{e}; the volume is found without it");
         }
         Ok(writer)

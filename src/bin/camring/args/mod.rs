@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::StreamId;
+use camring::io::gpt::PartUuid;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
@@ -73,6 +74,8 @@ impl Color {
 pub(crate) enum Command {
     /// Make a volume: a directory with a ring of blocks in it.
     Create(Create),
+    /// List disks and partitions, and which may hold a volume.
+    Devices(Devices),
     /// Record cameras into a volume until stopped.
     #[cfg(feature = "rtsp")]
     Record(Record),
@@ -140,13 +143,19 @@ pub(crate) struct LineFormat {
 #[command(after_help = "\
 Examples:
   camring create /var/lib/camring/house --size 500GiB
-  camring create ./try --blocks 16 --block-size 1MiB")]
-#[command(group(clap::ArgGroup::new("extent").required(true).multiple(false)))]
+  camring create ./try --blocks 16 --block-size 1MiB
+  camring create ./house --partition 3f2504e0-4f89-41d3-9a0c-0305e82c3301
+
+A partition is formatted only if it is one of type Linux swap in a GPT, not in use, and holds \
+nothing, swap, or (with --force) a volume. `camring devices` shows what there is. It has to be \
+confirmed by typing yes; where nobody can type, by --yes.")]
+#[command(group(clap::ArgGroup::new("extent").multiple(false)))]
 pub(crate) struct Create {
     /// The directory; it is made if it is not there.
     pub(crate) dir: PathBuf,
     /// How long the ring is, such as 10GiB.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, group = "extent")]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, group = "extent",
+          required_unless_present_any = ["blocks", "partition"])]
     pub(crate) size: Option<u64>,
     /// How many blocks the ring has, at least 16.
     #[arg(long, value_name = "N", group = "extent")]
@@ -154,9 +163,37 @@ pub(crate) struct Create {
     /// How long a block is, such as 16MiB; by default it suits the size.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) block_size: Option<u64>,
+    /// The partition to put the ring on, by its PARTUUID; all of it, unless a size is given.
+    #[arg(long, value_name = "PARTUUID")]
+    pub(crate) partition: Option<PartUuid>,
+    /// Format a partition also on the disk of the running system.
+    #[arg(long, requires = "partition")]
+    pub(crate) allow_system_disk: bool,
+    /// Tell the disk first that the partition's old content is not needed.
+    #[arg(long, requires = "partition")]
+    pub(crate) discard: bool,
     /// Destroy what is there.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Ask nothing, also on a terminal.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Only say what would be made, and what would be destroyed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What to list.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  camring devices
+  camring devices --json
+
+Nothing is changed. What may only be read by root is told as such.")]
+pub(crate) struct Devices {
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 /// The times of streams.

@@ -9,8 +9,10 @@ mod commit;
 mod create;
 mod demo;
 mod demo_record;
+mod devices;
 mod dump;
 mod export;
+mod format;
 mod gap;
 mod info;
 mod play;
@@ -31,6 +33,7 @@ use crate::screen::Screen;
 pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
     match command {
         Command::Create(args) => create::run(args, screen),
+        Command::Devices(args) => devices::run(args),
         #[cfg(feature = "rtsp")]
         Command::Record(args) => record::run(args, screen),
         #[cfg(feature = "rtsp")]
