@@ -236,7 +236,8 @@ impl Uses {
     /// [`Io`](ErrorKind::Io) when the kernel does not say so.
     pub fn now() -> Result<Self> {
         let read = |path: &str| {
-            fs::read(path).map_err(|e| Error::io(format_args!("find out what is in use: {path}"), e))
+            fs::read(path)
+                .map_err(|e| Error::io(format_args!("find out what is in use: {path}"), e))
         };
         let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
         let mounts = mounts.into_iter().map(|mount| {
@@ -375,7 +376,10 @@ fn parse_number(text: &str) -> Option<u64> {
 }
 
 fn gone(path: &Path) -> Error {
-    let text = format!("there is no such block device (any more): {}", path.display());
+    let text = format!(
+        "there is no such block device (any more): {}",
+        path.display()
+    );
     Error::new(ErrorKind::NotFound, text)
 }
 

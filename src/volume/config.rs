@@ -82,7 +82,10 @@ impl Config {
     pub fn new(located: &Located, dir: &Path, place: &Place) -> Self {
         let (data, partuuid) = match place {
             Place::File(path) => (path.strip_prefix(dir).unwrap_or(path).to_owned(), None),
-            Place::Partition(id) => (Path::new(PARTUUID_LINKS).join(id.to_string()), Some(id.to_string())),
+            Place::Partition(id) => (
+                Path::new(PARTUUID_LINKS).join(id.to_string()),
+                Some(id.to_string()),
+            ),
         };
         Self {
             schema: 1,

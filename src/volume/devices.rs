@@ -74,7 +74,13 @@ pub fn survey() -> Result<Vec<Surveyed>> {
     let system_disks = uses.system_disks(&devices);
     let surveyed = devices.iter().map(|device| {
         let entry = partition::entry_of(device);
-        let mut facts = facts_of(device, entry.as_ref(), &uses, system_disks.as_deref(), Look::Brief);
+        let mut facts = facts_of(
+            device,
+            entry.as_ref(),
+            &uses,
+            system_disks.as_deref(),
+            Look::Brief,
+        );
         let is_candidate = obstacle(&facts, Allowed::default()).is_none();
         facts.is_held = is_candidate && is_held(&device.path);
         facts.copies = copies_of(device, entry.as_ref(), &devices);
@@ -110,7 +116,13 @@ pub(super) fn facts_about(device: &BlockDevice, entry: Option<&Entry>) -> Result
     let devices = disks::list()?;
     let uses = Uses::now()?;
     let system_disks = uses.system_disks(&devices);
-    let mut facts = facts_of(device, entry, &uses, system_disks.as_deref(), Look::Thorough);
+    let mut facts = facts_of(
+        device,
+        entry,
+        &uses,
+        system_disks.as_deref(),
+        Look::Thorough,
+    );
     facts.copies = copies_of(device, entry, &devices);
     Ok(facts)
 }
@@ -123,10 +135,13 @@ fn facts_of(
     look: Look,
 ) -> Facts {
     let disk = device.disk_name();
+    let unit_len = u64::from(device.traits.physical_sector_len).max(PAGE_LEN as u64);
+    let place = device.partition.as_ref();
     Facts {
         is_whole: device.partition.is_none(),
         type_id: entry.map(|entry| entry.type_id),
         copies: Vec::new(),
+        is_misaligned: place.is_some_and(|place| !place.offset.is_multiple_of(unit_len)),
         is_read_only: device.is_read_only,
         mounts: uses.places_of(device.number).map(PathBuf::from).collect(),
         is_swap: uses.is_swap(device.number),
@@ -154,7 +169,10 @@ fn copies_of(device: &BlockDevice, entry: Option<&Entry>, devices: &[BlockDevice
 /// Whether somebody has the device at `path` open for himself alone, as mounts and RAID do.
 fn is_held(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
-    matches!(rustix::fs::open(path, flags, Mode::empty()), Err(Errno::BUSY))
+    matches!(
+        rustix::fs::open(path, flags, Mode::empty()),
+        Err(Errno::BUSY)
+    )
 }
 
 /// What is on the device at `path`.
@@ -207,7 +225,9 @@ fn volume_on<D: crate::io::Device + ?Sized>(
         Ok(located) => Ok(Some(format!("volume {}", located.volume))),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) if e.kind() == ErrorKind::Unsupported => Ok(Some(later())),
-        Err(e) if e.kind() == ErrorKind::Damaged => Ok(Some("volume that was cut short".to_owned())),
+        Err(e) if e.kind() == ErrorKind::Damaged => {
+            Ok(Some("volume that was cut short".to_owned()))
+        }
         Err(e) => Err(e),
     }
 }

@@ -80,7 +80,9 @@ fn place_of(data: &Path, dir: &Path) -> Result<Place> {
         _ => false,
     };
     let name = path.file_name().filter(|_| is_inside);
-    Ok(Place::File(name.map_or_else(|| path.clone(), |name| dir.join(name))))
+    Ok(Place::File(
+        name.map_or_else(|| path.clone(), |name| dir.join(name)),
+    ))
 }
 
 /// The PARTUUID of the device at `data`; none for a file, and for a device that has none, or whose

@@ -95,7 +95,8 @@ impl Writer {
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
         let dir = dir.as_ref();
         let place = config::place(dir)?;
-        let writer = Self::open_on(place.medium(), Some(dir), options).map_err(|e| e.at(dir.display()))?;
+        let writer =
+            Self::open_on(place.medium(), Some(dir), options).map_err(|e| e.at(dir.display()))?;
         let located = writer.volume().located();
         config::check_owner(dir, &place, &located).map_err(|e| e.at(dir.display()))?;
         if let Err(e) = config::refresh(dir, &place, &located) {

@@ -1,3 +1,4 @@
+//! Tests of `disks`: mounts, swaps and system disks, from made-up lists; no device is read.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use super::*;
@@ -79,8 +80,15 @@ fn the_system_lies_on_every_disk_below_its_places() {
     let names = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
     assert_eq!(disks(&[(1, "/"), (60, "/srv")]), names(&["sda"]));
     assert_eq!(disks(&[(51, "/")]), names(&["sdb", "sdc"]), "LVM on RAID");
-    assert_eq!(disks(&[(51, "/"), (1, "/boot")]), names(&["sdb", "sdc", "sda"]));
-    assert_eq!(disks(&[(60, "/"), (1, "/")]), names(&["sda"]), "the last one counts");
+    assert_eq!(
+        disks(&[(51, "/"), (1, "/boot")]),
+        names(&["sdb", "sdc", "sda"])
+    );
+    assert_eq!(
+        disks(&[(60, "/"), (1, "/")]),
+        names(&["sda"]),
+        "the last one counts"
+    );
     assert_eq!(disks(&[(99, "/"), (1, "/boot")]), None, "/ is on no disk");
     assert_eq!(disks(&[(1, "/home")]), None);
 }
@@ -88,7 +96,10 @@ fn the_system_lies_on_every_disk_below_its_places() {
 #[test]
 fn a_device_that_is_in_a_loop_of_its_own_is_no_trouble() {
     let devices = [device("dm-0", 1, None, &["dm-0"])];
-    assert_eq!(mounted(&[(1, "/")]).system_disks(&devices).unwrap(), ["dm-0"]);
+    assert_eq!(
+        mounted(&[(1, "/")]).system_disks(&devices).unwrap(),
+        ["dm-0"]
+    );
 }
 
 #[test]

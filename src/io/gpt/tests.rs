@@ -1,3 +1,4 @@
+//! Tests of `gpt`: tables laid out by hand, whole and damaged; no device is read.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

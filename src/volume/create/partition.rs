@@ -65,11 +65,7 @@ impl<'d> Formatting<'d> {
     /// - [`Busy`](ErrorKind::Busy): it is mounted, active swap, or held by somebody else.
     /// - [`Unsupported`](ErrorKind::Unsupported): this build has no libblkid.
     /// - [`Io`](ErrorKind::Io).
-    pub fn prepare(
-        dir: &'d Path,
-        partuuid: PartUuid,
-        options: &PartitionOptions,
-    ) -> Result<Self> {
+    pub fn prepare(dir: &'d Path, partuuid: PartUuid, options: &PartitionOptions) -> Result<Self> {
         let device = partition::find(partuuid)?;
         let entry = partition::entry_of(&device);
         let facts = facts_about(&device, entry.as_ref())?;
@@ -84,7 +80,10 @@ impl<'d> Formatting<'d> {
         }
         let is_same = |entry: &Entry| entry.partuuid == partuuid && entry.len == file.len();
         let entry = entry.filter(is_same).ok_or_else(|| {
-            let text = format!("{} is not what its partition table says", device.path.display());
+            let text = format!(
+                "{} is not what its partition table says",
+                device.path.display()
+            );
             Error::new(ErrorKind::Invalid, text).with_remedy("Reconnect the disk, and try again")
         })?;
         let geometry = geometry(&file, options)?;
@@ -172,7 +171,9 @@ fn geometry(file: &DataFile, options: &PartitionOptions) -> Result<Geometry> {
             (block_len, len / u64::from(block_len.max(1)))
         }
         VolumeSize::Blocks(count) => {
-            let block_len = options.block_len.unwrap_or_else(|| default_block_len(file.len()));
+            let block_len = options
+                .block_len
+                .unwrap_or_else(|| default_block_len(file.len()));
             (block_len, count)
         }
     };

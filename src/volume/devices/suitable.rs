@@ -41,6 +41,10 @@ impl fmt::Display for Content {
 
 /// What was found out about a device.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a list of findings, each for itself"
+)]
 pub struct Facts {
     /// Whether it is a whole disk, or something that is used like one.
     pub is_whole: bool,
@@ -48,6 +52,8 @@ pub struct Facts {
     pub type_id: Option<TypeId>,
     /// Other devices with the same PARTUUID.
     pub copies: Vec<PathBuf>,
+    /// Whether it begins within a physical sector of its disk, or within a page of 4 KiB.
+    pub is_misaligned: bool,
     /// Whether it cannot be written to.
     pub is_read_only: bool,
     /// Where it is mounted.
@@ -93,6 +99,8 @@ pub enum Obstacle {
     OtherType(TypeId),
     /// Another partition has its PARTUUID.
     Copied(PathBuf),
+    /// It shares a physical sector with what lies before it.
+    Misaligned,
     /// It cannot be written to.
     ReadOnly,
     /// The running system is on its disk.
@@ -148,6 +156,9 @@ fn against_kind(facts: &Facts, allowed: Allowed) -> Option<Obstacle> {
     if let Some(copy) = facts.copies.first() {
         return Some(Obstacle::Copied(copy.clone()));
     }
+    if facts.is_misaligned {
+        return Some(Obstacle::Misaligned);
+    }
     if facts.is_read_only {
         return Some(Obstacle::ReadOnly);
     }
@@ -187,6 +198,9 @@ impl fmt::Display for Obstacle {
             Self::Foreign(what) => write!(f, "holds {what}"),
             Self::OtherType(type_id) => write!(f, "of type {type_id}, not Linux swap"),
             Self::Copied(path) => write!(f, "{} has the same PARTUUID", path.display()),
+            Self::Misaligned => {
+                f.write_str("misaligned: it begins within a physical sector of its disk")
+            }
             Self::ReadOnly => f.write_str("read-only"),
             Self::SystemDisk => f.write_str("on the disk of the running system"),
             Self::UnknownSystemDisk => {
@@ -204,16 +218,22 @@ impl Obstacle {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::WholeDisk | Self::NotInTable | Self::OtherType(_) | Self::ReadOnly => {
-                ErrorKind::Invalid
-            }
-            Self::Mounted(_) | Self::ActiveSwap | Self::HasHolders(_) | Self::Held => {
-                ErrorKind::Busy
-            }
-            Self::Copied(_) => ErrorKind::Busy,
+            Self::WholeDisk
+            | Self::NotInTable
+            | Self::OtherType(_)
+            | Self::Misaligned
+            | Self::ReadOnly => ErrorKind::Invalid,
+            Self::Mounted(_)
+            | Self::ActiveSwap
+            | Self::HasHolders(_)
+            | Self::Held
+            | Self::Copied(_) => ErrorKind::Busy,
             Self::Unreadable(_) => ErrorKind::Io,
-            Self::SystemDisk | Self::UnknownSystemDisk => ErrorKind::Exists,
-            Self::Foreign(_) | Self::Unrecognized | Self::Volume(_) => ErrorKind::Exists,
+            Self::SystemDisk
+            | Self::UnknownSystemDisk
+            | Self::Foreign(_)
+            | Self::Unrecognized
+            | Self::Volume(_) => ErrorKind::Exists,
         }
     }
 
@@ -225,7 +245,10 @@ impl Obstacle {
             Self::Copied(_) => "",
             _ => "it is ",
         };
-        let error = Error::new(self.kind(), format!("{path} is not formatted: {verb}{self}"));
+        let error = Error::new(
+            self.kind(),
+            format!("{path} is not formatted: {verb}{self}"),
+        );
         match self.remedy(&path.to_string()) {
             Some(remedy) => error.with_remedy(remedy),
             None => error,
@@ -250,6 +273,7 @@ impl Obstacle {
             Self::OtherType(_) => {
                 "If it is the right one: set its type with `sfdisk --part-type`".to_owned()
             }
+            Self::Misaligned => "Make it anew: sfdisk aligns partitions by itself".to_owned(),
             Self::Copied(_) => "Disconnect the disk that is not meant".to_owned(),
             Self::SystemDisk | Self::UnknownSystemDisk => {
                 "If that is meant: --allow-system-disk".to_owned()
@@ -277,6 +301,7 @@ mod tests {
             is_whole: false,
             type_id: Some(TypeId::LINUX_SWAP),
             copies: Vec::new(),
+            is_misaligned: false,
             is_read_only: false,
             mounts: Vec::new(),
             is_swap: false,
@@ -299,18 +324,31 @@ mod tests {
     };
 
     /// What is never formatted, whatever was allowed, and what it is called.
-    const NEVER: [(Change, &str); 12] = [
+    const NEVER: [(Change, &str); 13] = [
         (|f| f.is_whole = true, "a whole disk"),
         (|f| f.type_id = None, "no partition of a GPT"),
         (|f| f.mounts.push("/srv".into()), "mounted at /srv"),
         (|f| f.is_swap = true, "in use as swap"),
         (|f| f.holders.push("dm-0".into()), "in use by dm-0"),
-        (|f| f.content = Content::Foreign("ext4 \"home\"".into()), "holds ext4 \"home\""),
-        (|f| f.copies.push("/dev/sdz1".into()), "/dev/sdz1 has the same PARTUUID"),
+        (
+            |f| f.content = Content::Foreign("ext4 \"home\"".into()),
+            "holds ext4 \"home\"",
+        ),
+        (
+            |f| f.copies.push("/dev/sdz1".into()),
+            "/dev/sdz1 has the same PARTUUID",
+        ),
         (|f| f.is_read_only = true, "read-only"),
+        (|f| f.is_misaligned = true, "misaligned"),
         (|f| f.is_held = true, "in use by another program"),
-        (|f| f.content = Content::Unrecognized, "data of an unknown kind"),
-        (|f| f.content = Content::Unreadable("EIO".into()), "not readable: EIO"),
+        (
+            |f| f.content = Content::Unrecognized,
+            "data of an unknown kind",
+        ),
+        (
+            |f| f.content = Content::Unreadable("EIO".into()),
+            "not readable: EIO",
+        ),
         (
             |f| f.type_id = Some(TypeId::LINUX_FILESYSTEM),
             "of type Linux filesystem, not Linux swap",
@@ -360,7 +398,10 @@ mod tests {
             ..Allowed::default()
         };
         assert_eq!(obstacle(&system, replace), Some(Obstacle::SystemDisk));
-        assert_eq!(obstacle(&unknown, replace), Some(Obstacle::UnknownSystemDisk));
+        assert_eq!(
+            obstacle(&unknown, replace),
+            Some(Obstacle::UnknownSystemDisk)
+        );
         assert_eq!(obstacle(&system, ALL), None);
         assert_eq!(obstacle(&unknown, ALL), None);
     }

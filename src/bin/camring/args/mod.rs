@@ -5,6 +5,7 @@
 
 #[cfg(feature = "rtsp")]
 pub(crate) mod camera;
+pub(crate) mod partition;
 pub(crate) mod play;
 
 use std::fmt;
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::StreamId;
-use camring::io::gpt::PartUuid;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
 use self::camera::{CameraChange, Record};
+use self::partition::{Devices, OnPartition};
 use self::play::Play;
 use crate::{size, time};
 
@@ -163,15 +164,8 @@ pub(crate) struct Create {
     /// How long a block is, such as 16MiB; by default it suits the size.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) block_size: Option<u64>,
-    /// The partition to put the ring on, by its PARTUUID; all of it, unless a size is given.
-    #[arg(long, value_name = "PARTUUID")]
-    pub(crate) partition: Option<PartUuid>,
-    /// Format a partition also on the disk of the running system.
-    #[arg(long, requires = "partition")]
-    pub(crate) allow_system_disk: bool,
-    /// Tell the disk first that the partition's old content is not needed.
-    #[arg(long, requires = "partition")]
-    pub(crate) discard: bool,
+    #[command(flatten)]
+    pub(crate) on: OnPartition,
     /// Destroy what is there.
     #[arg(long)]
     pub(crate) force: bool,
@@ -181,19 +175,6 @@ pub(crate) struct Create {
     /// Only say what would be made, and what would be destroyed.
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-/// What to list.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  camring devices
-  camring devices --json
-
-Nothing is changed. What may only be read by root is told as such.")]
-pub(crate) struct Devices {
-    #[command(flatten)]
-    pub(crate) format: Format,
 }
 
 /// The times of streams.

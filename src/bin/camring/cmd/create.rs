@@ -19,7 +19,7 @@ use crate::{size, time};
 const EXAMPLE_BIT_S: u64 = 100_000_000;
 
 pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
-    if let Some(partuuid) = args.partition {
+    if let Some(partuuid) = args.on.partition {
         return format::run(args, partuuid);
     }
     let options = options(args)?;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use camring::volume::devices::{Surveyed, survey};
 use serde::Serialize;
 
-use crate::args::Devices as Args;
+use crate::args::partition::Devices as Args;
 use crate::error::{Exit, Outcome};
 use crate::output::{self, Column, View, printable};
 use crate::size;
@@ -171,7 +171,10 @@ impl View for Devices {
                 continue;
             };
             let path = printable(&device.path);
-            writeln!(out, "\n{path} is blank. This makes one swap partition of it:")?;
+            writeln!(
+                out,
+                "\n{path} is blank. This makes one swap partition of it:"
+            )?;
             writeln!(out, "  {}", printable(command))?;
         }
         Ok(())

@@ -28,9 +28,9 @@ pub(super) fn run(args: &Create, partuuid: PartUuid) -> Outcome {
         block_len: create::block_len(args)?,
         allowed: Allowed {
             replace: args.force,
-            system_disk: args.allow_system_disk,
+            system_disk: args.on.allow_system_disk,
         },
-        discard: args.discard,
+        discard: args.on.discard,
     };
     let formatting = Formatting::prepare(&args.dir, partuuid, &options)?;
     let victim = describe(&formatting);
@@ -75,9 +75,7 @@ fn confirm(args: &Create, victim: &str) -> anyhow::Result<()> {
         write!(screen, "This destroys {victim}\nType {CONSENT} to go on: ")?;
         screen.flush()?;
         let mut input = io::stdin().lock().take(MAX_ANSWER_LEN);
-        input
-            .read_line(&mut answer)
-            .context("reading the answer")?;
+        input.read_line(&mut answer).context("reading the answer")?;
     }
     if answer.trim() == CONSENT {
         return Ok(());
