@@ -30,7 +30,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub use self::create::{CreateOptions, VolumeSize};
+pub use self::create::{CreateOptions, CreatePlan, VolumeSize};
 pub use self::registry::StreamInfo;
 pub use self::timeline::Stretch;
 pub use self::verify::{Damage, DamagedPart, VerifyOptions, VerifyReport};
@@ -135,6 +135,16 @@ impl Volume {
     ) -> Result<Option<Self>> {
         let made = create::create_until(dir.as_ref(), options, progress)?;
         made.map(|_| Self::open(dir)).transpose()
+    }
+
+    /// What [`create`](Self::create) would do in `dir`, without changing anything. Whether the file
+    /// system takes direct I/O and the system has `io_uring` is not tried.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn plan_creation(dir: impl AsRef<Path>, options: &CreateOptions) -> Result<CreatePlan> {
+        create::plan(dir.as_ref(), options)
     }
 
     /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works

@@ -13,6 +13,7 @@ use super::load::{Loaded, load};
 use super::locate::{Located, locate};
 use super::tablefile::{self, TABLE_NAME, TableFile};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::io::Device;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::{self, Access};
 use crate::io::disks::BlockDevice;
@@ -40,22 +41,13 @@ const LEFT_NAMES: [&str; 4] = ["control", "blocktable.new", "timeline.new", "vol
 ///   direct I/O.
 /// - [`Io`](ErrorKind::Io).
 pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
-    let place = place_of(data, dir)?;
-    let medium = place.medium();
-    let pool = BufferPool::new(1, HUGE_LEN)?;
-    let mut device = medium.open(Access::Read, &pool)?;
-    let mut fetch = Fetcher::new(device.as_mut());
-    let located = locate(&mut fetch).map_err(|e| no_volume(data, e))?;
-    if medium.is_being_written()? {
-        let text = format!("{} is being recorded", data.display());
-        return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
-    }
-    check_directory(dir, &place, &located)?;
+    let mut found = Found::look(data, dir)?;
+    let mut fetch = Fetcher::new(found.device.as_mut());
     // As when it is opened: what is believed must not be in a cache only.
     fetch.flush()?;
     let loaded = load(&mut fetch, None).map_err(|e| e.at(data.display()))?;
     let is_new = make_directory(dir)?;
-    let written = write_caches(dir, &place, loaded);
+    let written = write_caches(dir, &found.place, loaded);
     if written.is_err() && is_new {
         // Made above. What is left is empty, or not ours: then it stays.
         for name in CACHE_NAMES {
@@ -63,7 +55,44 @@ pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
         }
         let _ = std::fs::remove_dir(dir);
     }
-    written.map(|()| located)
+    written.map(|()| found.located)
+}
+
+/// What [`rebuild`] would make a directory for, without writing anything.
+///
+/// # Errors
+///
+/// As [`rebuild`].
+pub fn plan(data: &Path, dir: &Path) -> Result<Located> {
+    Found::look(data, dir).map(|found| found.located)
+}
+
+/// A volume that may get the directory.
+struct Found {
+    device: Box<dyn Device>,
+    located: Located,
+    /// Where the data is.
+    place: Place,
+}
+
+impl Found {
+    fn look(data: &Path, dir: &Path) -> Result<Self> {
+        let place = place_of(data, dir)?;
+        let medium = place.medium();
+        let pool = BufferPool::new(1, HUGE_LEN)?;
+        let mut device = medium.open(Access::Read, &pool)?;
+        let located = locate(&mut Fetcher::new(device.as_mut())).map_err(|e| no_volume(data, e))?;
+        if medium.is_being_written()? {
+            let text = format!("{} is being recorded", data.display());
+            return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
+        }
+        check_directory(dir, &place, &located)?;
+        Ok(Self {
+            device,
+            located,
+            place,
+        })
+    }
 }
 
 /// How `data` is found again: a partition by its PARTUUID. Otherwise as it was given, since a link

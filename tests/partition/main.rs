@@ -37,6 +37,9 @@ mod log;
     reason = "only what runs the program to its end is needed here"
 )]
 mod program;
+#[path = "../cli/pseudo.rs"]
+#[allow(dead_code, reason = "only what asks one question is needed here")]
+mod pseudo;
 #[path = "../support/recording.rs"]
 mod recording;
 #[path = "../support/skip.rs"]

@@ -1,10 +1,12 @@
 //! What must not be formatted: each is refused by its name, and not a byte is written.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use crate::disk::{Disk, Plan, tool};
-use crate::program::{folder, run};
+use crate::program::{Running, camring, folder, run};
+use crate::pseudo::Pseudo;
 use crate::skip::skip;
 use crate::{create, make};
 
@@ -228,6 +230,36 @@ fn a_volume_is_destroyed_only_by_force() {
         ended.stderr
     );
     make(&dir, &disk, "--force");
+}
+
+/// A word that is typed, after the partition was named.
+#[test]
+fn on_a_terminal_a_partition_is_formatted_only_when_that_is_confirmed() {
+    const NAME: &str = "on_a_terminal_a_partition_is_formatted_only_when_that_is_confirmed";
+    let disk = match Disk::new(512) {
+        Ok(disk) => disk,
+        Err(reason) => return skip(NAME, reason),
+    };
+    assert!(tool("mkswap", &["-q"], &disk.path()));
+    let image = disk.everything();
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    let path = disk.path().display().to_string();
+    for (answer, code) in [("no\n", 12), ("y\n", 12), ("\u{4}", 12), ("yes\n", 0)] {
+        assert_eq!(disk.everything(), image, "before {answer:?}");
+        let mut terminal = Pseudo::open();
+        let mut command = camring(&dir, &format!("create {{}} --partition {}", disk.partuuid));
+        terminal.attach(&mut command);
+        let running = Running::start(&mut command);
+        let asked = terminal.read_until("to go on: ");
+        for told in [path.as_str(), "\"ours\"", "32.0 MiB", "holds swap"] {
+            assert!(asked.contains(told), "{asked} lacks {told}");
+        }
+        terminal.controller.write_all(answer.as_bytes()).unwrap();
+        let ended = running.end();
+        assert_eq!(ended.code, Some(code), "{answer:?}: {ended:?}");
+        assert_eq!(dir.exists(), code == 0, "{answer:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use camring::io::gpt::PartUuid;
 use clap::Args;
 
-use super::Format;
+use super::format::Format;
 
 /// The partition to make a volume on, if it shall be one.
 #[derive(Clone, Copy, Debug, Args)]
@@ -21,7 +21,7 @@ pub(crate) struct OnPartition {
 
 /// What to list.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring devices
   camring devices --json

@@ -6,12 +6,13 @@ use camring::base::time::Timestamp;
 use camring::manager::Speed;
 use clap::Args;
 
-use super::{LineFormat, StreamChoice};
+use super::StreamChoice;
+use super::format::LineFormat;
 use crate::time;
 
 /// Plays streams.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring play ./house --stream door --at -5min --to - | mpv -
   camring play ./house --stream door --stream 2 --at 'today 14:00' --print

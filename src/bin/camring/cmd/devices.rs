@@ -12,7 +12,7 @@ use crate::size;
 
 pub(super) fn run(args: &Args) -> Outcome {
     let devices = survey()?.iter().map(Device::of).collect();
-    output::show(&Devices { devices }, args.format.json)?;
+    output::show(&Devices { devices }, args.format.is_json())?;
     Ok(Exit::Ok)
 }
 

@@ -1,25 +1,18 @@
 //! `camring create --partition`: formats a partition, after somebody has said that it is the right
 //! one.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
-
-use anyhow::Context as _;
 use camring::io::gpt::PartUuid;
 use camring::volume::VolumeSize;
 use camring::volume::create::partition::{Formatting, PartitionOptions};
 use camring::volume::devices::suitable::Allowed;
 use camring::{Error, ErrorKind};
 
+use super::consent::{self, Answer};
 use super::create;
 use crate::args::Create;
 use crate::error::{Exit, Outcome};
 use crate::output::printable;
 use crate::size;
-
-/// What has to be typed before a partition is formatted.
-const CONSENT: &str = "yes";
-/// How much of what is typed is read, in bytes.
-const MAX_ANSWER_LEN: u64 = 1_024;
 
 pub(super) fn run(args: &Create, partuuid: PartUuid) -> Outcome {
     let size = args.size.map(VolumeSize::Bytes);
@@ -35,12 +28,9 @@ pub(super) fn run(args: &Create, partuuid: PartUuid) -> Outcome {
     let formatting = Formatting::prepare(&args.dir, partuuid, &options)?;
     let victim = describe(&formatting);
     if args.dry_run {
-        let mut out = anstream::stdout().lock();
-        let (dir, measures) = (args.dir.display(), create::measures(formatting.geometry()));
+        let geometry = formatting.geometry();
         formatting.cancel();
-        writeln!(out, "Would make {dir}: a volume, {measures}")?;
-        writeln!(out, "Would destroy {victim}")?;
-        return Ok(Exit::Ok);
+        return create::tell_plan(args, geometry, Some(&victim));
     }
     if let Err(error) = confirm(args, &victim) {
         formatting.cancel();
@@ -66,22 +56,14 @@ fn describe(formatting: &Formatting<'_>) -> String {
 
 /// Whoever can answer is asked, and has to type it; where nobody can, --yes has to be given.
 fn confirm(args: &Create, victim: &str) -> anyhow::Result<()> {
-    if args.yes {
-        return Ok(());
-    }
-    let mut answer = String::new();
-    if io::stdin().is_terminal() && io::stderr().is_terminal() {
-        let mut screen = anstream::stderr();
-        write!(screen, "This destroys {victim}\nType {CONSENT} to go on: ")?;
-        screen.flush()?;
-        let mut input = io::stdin().lock().take(MAX_ANSWER_LEN);
-        input.read_line(&mut answer).context("reading the answer")?;
-    }
-    if answer.trim() == CONSENT {
+    if args.yes || consent::ask(victim)? == Answer::Yes {
         return Ok(());
     }
     let text = format!("nothing was changed; it would destroy {victim}");
-    let remedy = format!("To format it, type {CONSENT} in full, or give --yes");
+    let remedy = format!(
+        "To format it, type {} in full, or give --yes",
+        consent::WORD
+    );
     Err(Error::new(ErrorKind::Exists, text)
         .with_remedy(remedy)
         .into())

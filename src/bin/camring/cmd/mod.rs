@@ -6,6 +6,7 @@ mod blocks;
 #[cfg(feature = "rtsp")]
 mod camera;
 mod commit;
+mod consent;
 mod create;
 mod demo;
 mod demo_record;

@@ -20,7 +20,7 @@ pub(super) fn run(args: &args::Timeline) -> Outcome {
         None => volume.streams(),
     };
     let timeline = Timeline::of(&volume, &streams, args.range.checked()?);
-    output::show(&timeline, args.format.json)?;
+    output::show(&timeline, args.format.is_json())?;
     Ok(Exit::Ok)
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run(args: &Export, screen: &Screen) -> Outcome {
     let bar = screen.share_bar("Exporting");
     let (report, exit) = export(&job, &Interrupt::catch()?, &bar)?;
     drop(bar);
-    output::show(&report, args.format.json)?;
+    output::show(&report, args.format.is_json())?;
     Ok(exit)
 }
 

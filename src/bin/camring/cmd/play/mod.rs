@@ -95,7 +95,7 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
         screen,
         line: screen.line(),
         control: Control::new(args),
-        printer: args.print.then(|| Printer::new(args.format.json)),
+        printer: args.print.then(|| Printer::new(args.format.is_json())),
         is_damaged: false,
         failure: None,
     };
@@ -325,7 +325,7 @@ impl Show<'_> {
         let Some(written) = written else {
             return Ok(Exit::Ok);
         };
-        if !self.args.is_to_stdout() && self.args.format.json {
+        if !self.args.is_to_stdout() && self.args.format.is_json() {
             write_json_line(&written, &mut anstream::stdout().lock())?;
         } else {
             // None for stdout, which holds Matroska.
