@@ -89,7 +89,7 @@ impl Writer {
     /// - [`Busy`](ErrorKind::Busy): it is being recorded already.
     /// - [`Unsupported`](ErrorKind::Unsupported): a later release wrote it, or the kernel or file
     ///   system lacks what is needed.
-    /// - [`Damaged`](ErrorKind::Damaged): the data file is shorter than the volume. Reading works.
+    /// - [`Damaged`](ErrorKind::Damaged): the file or partition is shorter than the volume. Reading works.
     /// - [`Invalid`](ErrorKind::Invalid): an option is out of range.
     /// - [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
