@@ -66,7 +66,7 @@ pub fn entry_of(device: &BlockDevice) -> Option<Entry> {
 ///
 /// [`Io`](ErrorKind::Io) when it cannot be read.
 pub fn entries_of(disk: &BlockDevice) -> Result<Option<Vec<Entry>>> {
-    let at = |e| Error::io("open it", e).at(disk.path.display());
+    let at = |e| Error::io("read its partition table", e).at(disk.path.display());
     let file = File::open(&disk.path).map_err(at)?;
     gpt::read(&file, disk.len, disk.traits.sector_len).map_err(|e| e.at(disk.path.display()))
 }

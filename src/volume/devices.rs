@@ -137,9 +137,14 @@ fn facts_of(
     let disk = device.disk_name();
     let unit_len = u64::from(device.traits.physical_sector_len).max(PAGE_LEN as u64);
     let place = device.partition.as_ref();
+    let table = place.map(|place| {
+        let disk = BlockDevice::named(&place.disk);
+        disk.and_then(|disk| partition::entries_of(&disk))
+    });
     Facts {
         is_whole: device.partition.is_none(),
         type_id: entry.map(|entry| entry.type_id),
+        table_error: table.and_then(Result::err).map(|e| e.to_string()),
         copies: Vec::new(),
         is_misaligned: place.is_some_and(|place| !place.offset.is_multiple_of(unit_len)),
         is_read_only: device.is_read_only,

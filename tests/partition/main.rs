@@ -15,6 +15,7 @@
     reason = "a panic is how a test fails, and a test that is skipped says so"
 )]
 
+mod access;
 mod carried;
 mod kill;
 mod listing;

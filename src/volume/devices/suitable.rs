@@ -50,6 +50,8 @@ pub struct Facts {
     pub is_whole: bool,
     /// Its type in a GPT; none where it is no partition of one.
     pub type_id: Option<TypeId>,
+    /// Why the table of its disk could not be read, if that is so.
+    pub table_error: Option<String>,
     /// Other devices with the same PARTUUID.
     pub copies: Vec<PathBuf>,
     /// Whether it begins within a physical sector of its disk, or within a page of 4 KiB.
@@ -109,7 +111,7 @@ pub enum Obstacle {
     UnknownSystemDisk,
     /// Somebody has it open for himself alone.
     Held,
-    /// It could not be read.
+    /// It, or the table of its disk, could not be read.
     Unreadable(String),
     /// Nobody knows what is on it.
     Unrecognized,
@@ -146,6 +148,9 @@ fn against_kind(facts: &Facts, allowed: Allowed) -> Option<Obstacle> {
     // Before the type: what is destroyed says more than what it is meant for.
     if let Content::Foreign(what) = &facts.content {
         return Some(Obstacle::Foreign(what.clone()));
+    }
+    if let Some(why) = &facts.table_error {
+        return Some(Obstacle::Unreadable(why.clone()));
     }
     let Some(type_id) = facts.type_id else {
         return Some(Obstacle::NotInTable);
@@ -300,6 +305,7 @@ mod tests {
         Facts {
             is_whole: false,
             type_id: Some(TypeId::LINUX_SWAP),
+            table_error: None,
             copies: Vec::new(),
             is_misaligned: false,
             is_read_only: false,
@@ -324,7 +330,7 @@ mod tests {
     };
 
     /// What is never formatted, whatever was allowed, and what it is called.
-    const NEVER: [(Change, &str); 13] = [
+    const NEVER: [(Change, &str); 14] = [
         (|f| f.is_whole = true, "a whole disk"),
         (|f| f.type_id = None, "no partition of a GPT"),
         (|f| f.mounts.push("/srv".into()), "mounted at /srv"),
@@ -339,6 +345,10 @@ mod tests {
             "/dev/sdz1 has the same PARTUUID",
         ),
         (|f| f.is_read_only = true, "read-only"),
+        (
+            |f| f.table_error = Some("EACCES".into()),
+            "not readable: EACCES",
+        ),
         (|f| f.is_misaligned = true, "misaligned"),
         (|f| f.is_held = true, "in use by another program"),
         (
