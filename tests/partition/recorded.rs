@@ -119,6 +119,9 @@ fn the_signature_of_swap_goes_wherever_it_is() {
         make(&dir, &disk, "--force");
         assert_eq!(blkid::signatures(&disk.path()).unwrap(), [], "{page_len}");
         assert!(!tool("swapon", &[], &disk.path()), "{page_len}");
+        let first = disk.read(0, 64 << 10);
+        let is_left = first.windows(10).any(|bytes| bytes == b"SWAPSPACE2");
+        assert!(!is_left, "{page_len}");
     }
 }
 
