@@ -317,7 +317,19 @@ impl Job<'_> {
             chunks.extend(visible);
         }
         chunks.sort_unstable_by_key(|wanted| wanted.chunk.offset);
-        self.chunks(row, &index, &chunks)
+        let mut rest = chunks.as_slice();
+        for hole in &index.holes {
+            let before = rest.partition_point(|wanted| wanted.chunk.offset < hole.end);
+            let (chunks, behind) = rest.split_at(before);
+            if let Err(stop) = self.chunks(row, &index, chunks)? {
+                return Ok(Err(stop));
+            }
+            if hole.times.overlaps(&self.range) {
+                self.lost(row.sequence, hole.times, GapCause::Damaged);
+            }
+            rest = behind;
+        }
+        self.chunks(row, &index, rest)
     }
 
     /// The chunks of a section that are to be read.
@@ -432,18 +444,24 @@ impl Job<'_> {
     /// A block that cannot be read: a gap for every wanted stream. In a list of blocks, one that
     /// the ring has just taken is missing like those that it took before.
     fn lost_block(&mut self, row: &TableRow, kind: ErrorKind) -> Flow {
-        let is_list = self.begins.is_empty();
         let cause = match kind {
-            ErrorKind::Overwritten if is_list => {
+            ErrorKind::Overwritten if self.begins.is_empty() => {
                 self.outlet.note_missing(row.sequence);
                 return Ok(());
             }
             ErrorKind::Overwritten => GapCause::Overwritten,
             _ => GapCause::Damaged,
         };
+        self.lost(row.sequence, row.times, cause);
+        self.send()
+    }
+
+    /// Tells all wanted streams that something of block `sequence` is lost.
+    fn lost(&mut self, sequence: Sequence, times: TimeRange, cause: GapCause) {
+        let is_list = self.begins.is_empty();
         let begun = |stream: &StreamId| {
             let begin = self.begins.get(stream);
-            is_list || begin.is_some_and(|begin| begin.at.sequence <= row.sequence)
+            is_list || begin.is_some_and(|begin| begin.at.sequence <= sequence)
         };
         let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
             let known = self.blocks.volume.streams().into_iter();
@@ -451,9 +469,8 @@ impl Job<'_> {
         });
         for stream in streams {
             self.deliverer
-                .lost(stream, row.sequence, row.times, cause, &mut self.out);
+                .lost(stream, sequence, times, cause, &mut self.out);
         }
-        self.send()
     }
 
     pub(super) fn send(&mut self) -> Flow {

@@ -18,6 +18,7 @@ mod destruction;
 mod export;
 mod keys;
 mod making;
+mod moved;
 mod play;
 mod program;
 mod pseudo;

@@ -202,10 +202,15 @@ pub(crate) struct Create {
 #[command(after_long_help = "\
 Examples:
   camring timeline ./house
-  camring timeline ./house --stream door --from 'yesterday 18:00' --to 'today 08:00'")]
+  camring timeline ./house --stream door --from 'yesterday 18:00' --to 'today 08:00'
+  camring timeline ./old-house ./house
+
+A stream that several of the directories have is one history. Without --stream, those of one name \
+are one.")]
 pub(crate) struct Timeline {
-    /// The volume's directory.
-    pub(crate) dir: PathBuf,
+    /// The directories of one or more volumes.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
     /// Only this stream: its number or its name.
     #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
     pub(crate) stream: Option<StreamChoice>,
@@ -299,12 +304,17 @@ pub(crate) struct Commit {
 Examples:
   camring export ./house --stream door --from -5min --to now -o door.mkv
   camring export ./house --stream 2 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o yard.mkv
+  camring export ./old-house ./house --stream door --from 'yesterday 18:00' -o door.mkv
+
+A stream that several of the directories have is one history: a camera that moved from one volume \
+to another.
 
 The file begins at the last key frame up to the given time. Where the stream changes its \
 parameters or its clock is set back, another file begins: yard-2.mkv and so on.")]
 pub(crate) struct Export {
-    /// The volume's directory.
-    pub(crate) dir: PathBuf,
+    /// The directories of one or more volumes.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
     /// The stream: its number or its name.
     #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
     pub(crate) stream: StreamChoice,

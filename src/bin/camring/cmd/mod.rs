@@ -15,6 +15,7 @@ mod dump;
 mod export;
 mod format;
 mod gap;
+mod history;
 mod info;
 mod play;
 mod rebuild;
