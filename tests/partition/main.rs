@@ -19,6 +19,7 @@ mod access;
 mod carried;
 mod kill;
 mod listing;
+mod pulled;
 mod recorded;
 mod refused;
 
@@ -45,6 +46,8 @@ mod pseudo;
 mod recording;
 #[path = "../support/skip.rs"]
 mod skip;
+#[path = "../support/yank.rs"]
+mod yank;
 
 use std::path::Path;
 

@@ -181,6 +181,16 @@ impl Disk {
         }
     }
 
+    /// The file below.
+    pub(crate) fn file_path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Length of its sectors in bytes.
+    pub(crate) fn sector_len(&self) -> u32 {
+        self.sector_len
+    }
+
     fn file_len(&self) -> u64 {
         self.file.as_file().metadata().unwrap().len()
     }
