@@ -5,6 +5,7 @@
 //! system disk costs no recording. The data is only read.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::cachefile::{self, TIMELINE_NAME};
 use super::config::{CONFIG_NAME, Config, PARTUUID_LINKS, Place};
@@ -20,6 +21,10 @@ use crate::io::disks::BlockDevice;
 use crate::io::gpt::PartUuid;
 use crate::io::partition;
 
+/// How long the end of a recorder is waited for.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+/// The pause between two looks.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// What is written.
 const CACHE_NAMES: [&str; 3] = [TABLE_NAME, TIMELINE_NAME, CONFIG_NAME];
 /// What else a recorder that was killed may have left beside them: a socket, and files that were
@@ -82,7 +87,7 @@ impl Found {
         let pool = BufferPool::new(1, HUGE_LEN)?;
         let mut device = medium.open(Access::Read, &pool)?;
         let located = locate(&mut Fetcher::new(device.as_mut())).map_err(|e| no_volume(data, e))?;
-        if medium.is_being_written()? {
+        if is_being_recorded(medium.as_ref())? {
             let text = format!("{} is being recorded", data.display());
             return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
         }
@@ -93,6 +98,18 @@ impl Found {
             place,
         })
     }
+}
+
+/// A recorder that was killed counts as one until the kernel has ended its last transfers.
+fn is_being_recorded(medium: &dyn Medium) -> Result<bool> {
+    let start = Instant::now();
+    while medium.is_being_written()? {
+        if start.elapsed() > BUSY_PATIENCE {
+            return Ok(true);
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
+    Ok(false)
 }
 
 /// How `data` is found again: a partition by its PARTUUID. Otherwise as it was given, since a link

@@ -19,7 +19,7 @@ use crate::{camera, make};
 
 const CAMERA: StreamId = StreamId(1);
 /// How long a test waits for what has to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn open(dir: &Path) -> (Writer, Producer, mpsc::Receiver<Event>) {
     let (tell, told) = mpsc::channel();

@@ -12,10 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Linux swap.
 pub(crate) const SWAP: &str = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F";
 const MIB: u64 = 1 << 20;
+/// How long the kernel may take to forget a disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Where the partition begins.
 const OFFSET: u64 = 5 * MIB;
 
@@ -163,12 +166,7 @@ impl Disk {
     }
 
     fn add_partitions(&self) -> Result<(), &'static str> {
-        let partx = Command::new("partx")
-            .arg("-a")
-            .arg(self.disk_path())
-            .output();
-        let is_done = partx.is_ok_and(|output| output.status.success());
-        if is_done { Ok(()) } else { Err("no partx") }
+        add_partitions(self.disk_path())
     }
 
     /// Puts bytes around the partition that must not change.
@@ -270,6 +268,19 @@ pub(crate) fn tool(program: &str, args: &[&str], path: &Path) -> bool {
     let mut command = Command::new(program);
     command.args(args).arg(path);
     command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Tells the kernel of the partitions of a loop device, whose number may have been another disk's a
+/// moment ago: the kernel refuses while it still forgets that one's.
+pub(crate) fn add_partitions(disk: &Path) -> Result<(), &'static str> {
+    let start = Instant::now();
+    while !tool("partx", &["-a"], disk) {
+        if start.elapsed() > PATIENCE {
+            return Err("no partx");
+        }
+        tool("partx", &["-d"], disk);
+    }
+    Ok(())
 }
 
 /// A PARTUUID that nobody else has.

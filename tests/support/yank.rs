@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, tool};
+use crate::disk::{Disk, add_partitions, tool};
 
 /// How long the daemon may take to begin or to end its service.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,9 +86,8 @@ impl Yank {
             return Err("no loop device on a served file");
         }
         let device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        let is_known = tool("partx", &["-a"], device.as_ref());
-        self.device = Some(device);
-        if is_known { Ok(()) } else { Err("no partx") }
+        self.device = Some(device.clone());
+        add_partitions(device.as_ref())
     }
 
     /// Pulls the disk: from now on all transfers fail.
