@@ -364,9 +364,11 @@ fn live_reading_keeps_to_the_watermark_that_was_asked_for() {
     let (tell, told) = mpsc::channel();
     let watched = volume.clone();
     let follower = std::thread::spawn(move || follow(&mut committed, &watched, &tell));
-    // Runs are written when about a megabyte has gathered.
-    push(&mut producer, 0..400);
-    let mut seen = take_up_to(&mut written, 100);
+    // Far less than the megabyte that is otherwise gathered before it is written.
+    push(&mut producer, 0..10);
+    let mut seen = take_up_to(&mut written, 9);
+    push(&mut producer, 10..400);
+    seen.extend(take_up_to(&mut written, 100));
     assert!(
         volume.durable() < volume.completed(),
         "what was read is not durable"

@@ -25,6 +25,8 @@ pub(super) struct Engine {
     player: Player,
     sources: BTreeMap<SourceId, Source>,
     outlets: BTreeMap<StreamId, Outlet>,
+    /// The slots that each stream leads to.
+    slots: BTreeMap<StreamKey, Arc<[StreamId]>>,
     /// The setup in force of each stream that is played.
     setups: BTreeMap<StreamKey, Arc<StreamSetup>>,
     on_event: Option<EventSink>,
@@ -42,6 +44,7 @@ impl Engine {
             player: Player::new(options.limits),
             sources: BTreeMap::new(),
             outlets: BTreeMap::new(),
+            slots: BTreeMap::new(),
             setups: BTreeMap::new(),
             on_event: options.on_event,
             tell_items: options.tell_items,
@@ -139,9 +142,16 @@ impl Engine {
             if let Some(setup) = self.setups.get(&key) {
                 outlet.deliver(key, Item::Setup(setup.clone()));
             }
+            let slots = self.slots_of(key);
+            let slots = slots.iter().copied().chain([outlet.slot]).collect();
+            self.slots.insert(key, slots);
             self.player.map(key);
         }
         self.outlets.insert(outlet.slot, outlet);
+    }
+
+    fn slots_of(&self, key: StreamKey) -> Arc<[StreamId]> {
+        self.slots.get(&key).cloned().unwrap_or_default()
     }
 
     fn unmap(&mut self, slot: StreamId) {
@@ -149,10 +159,14 @@ impl Engine {
             return;
         };
         for key in outlet.keys() {
-            let mut others = self.outlets.values();
-            if !others.any(|other| other.keys().any(|own| own == key)) {
-                self.player.unmap(key);
+            let slots = self.slots_of(key);
+            let others: Arc<[_]> = slots.iter().copied().filter(|own| *own != slot).collect();
+            if others.is_empty() {
+                self.slots.remove(&key);
                 self.setups.remove(&key);
+                self.player.unmap(key);
+            } else {
+                self.slots.insert(key, others);
             }
         }
     }
@@ -240,13 +254,9 @@ impl Engine {
         if let Item::Setup(setup) = item {
             self.setups.insert(key, setup.clone());
         }
-        let mut takers = Vec::new();
-        for outlet in self.outlets.values_mut() {
-            if outlet.keys().any(|own| own == key) {
-                takers.push((outlet.slot, outlet.deliver(key, item.clone())));
-            }
-        }
-        for (slot, is_taken) in takers {
+        for slot in self.slots_of(key).iter().copied() {
+            let outlet = self.outlets.get_mut(&slot);
+            let is_taken = outlet.is_some_and(|outlet| outlet.deliver(key, item.clone()));
             if let Item::Gap(gap) = *item {
                 self.tell(&Event::Gap { slot, gap });
             }
@@ -280,10 +290,7 @@ impl Engine {
     }
 
     fn left_out(&mut self, key: StreamKey, range: TimeRange) {
-        let own = self.outlets.values();
-        let own = own.filter(|outlet| outlet.keys().any(|own| own == key));
-        let slots: Vec<_> = own.map(|outlet| outlet.slot).collect();
-        for slot in slots {
+        for slot in self.slots_of(key).iter().copied() {
             self.tell(&Event::LeftOut { slot, range });
         }
     }

@@ -13,6 +13,8 @@ use crate::volume::live::LiveCursor;
 impl Job<'_> {
     /// The runs that were written lately, and those to come.
     pub(super) fn live(&mut self, mut at: LiveCursor, until: Until) -> Result<Flow> {
+        let volume = self.blocks.volume;
+        let _watching = (until == Until::Written).then(|| volume.watch());
         loop {
             self.blocks.limit = match until {
                 Until::Now => self.blocks.limit,

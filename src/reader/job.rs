@@ -291,12 +291,29 @@ impl Job<'_> {
             let (at, wanted) = (StartAt::NOWHERE, 0);
             return Some(Begin { at, wanted });
         }
-        let volume = self.blocks.volume;
-        let known = volume.stream(stream)?;
-        let row = volume.table().block(known.last_sequence)?;
-        let time = known.last_time?;
+        let (sequence, time) = self.newest_of(stream)?;
+        let row = self.blocks.volume.table().block(sequence)?;
         let range = TimeRange::new(time, time);
         start_of(&mut self.blocks, &[row], stream, &range)
+    }
+
+    /// The block and the time of the newest frames of a stream. What was written last is in the list
+    /// of live runs a little before the volume knows it.
+    fn newest_of(&self, stream: StreamId) -> Option<(Sequence, Timestamp)> {
+        let volume = self.blocks.volume;
+        // In this order: a block that is sealed in between is in both.
+        let live = volume.live().runs();
+        let live = live.filter(|run| self.blocks.counts(run.position()));
+        let own = live.filter_map(|run| {
+            let mut own = run.chunks.iter().filter(|entry| entry.stream == stream);
+            let framed = own.rfind(|entry| entry.chunk.has_frames)?;
+            Some((run.id.sequence, framed.chunk.times.end))
+        });
+        let known = || {
+            let known = volume.stream(stream)?;
+            Some((known.last_sequence, known.last_time?))
+        };
+        own.last().or_else(known)
     }
 
     /// A stored block.

@@ -12,7 +12,8 @@ pub enum Until {
     Now,
     /// On and on, as the recording in this process goes; each frame once it is on stable storage.
     Committed,
-    /// On and on, each frame as soon as it is written. A power cut may take back what was read.
+    /// On and on, each frame as soon as it is written: some 50 ms after it was pushed, because the
+    /// recording writes more often meanwhile. A power cut may take back what was read.
     Written,
 }
 

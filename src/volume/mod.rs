@@ -47,7 +47,7 @@ use self::void::Verdict;
 use self::watermark::{Watermark, WatermarkWriter};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, Position, VolumeId};
-use crate::base::sync::{Arc, AtomicBool, Ordering, lock};
+use crate::base::sync::{Arc, AtomicBool, AtomicU64, OnceLock, Ordering, lock};
 use crate::base::time::{TimeRange, Timestamp};
 use crate::block::RunHeader;
 use crate::frame::StreamId;
@@ -77,10 +77,24 @@ struct Shared {
     state: Mutex<State>,
     /// Whom to wake when there is more to read.
     readers: Mutex<Vec<(u64, Waker)>>,
+    /// How many readers follow what is written, without waiting for the commit.
+    watcher_count: AtomicU64,
+    /// Wakes the writer of this process; set before anything can be recorded.
+    writer: OnceLock<Waker>,
     is_recording: AtomicBool,
     is_damaged: bool,
     lost: Vec<TableRow>,
     missing_len: u64,
+}
+
+/// Somebody follows what is written: see [`Volume::watch`].
+#[derive(Debug)]
+pub(crate) struct Watching<'v>(&'v Volume);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.0.watcher_count.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What changes from commit to commit, and is asked for now and then.
@@ -228,6 +242,8 @@ impl Volume {
                 verdict,
             }),
             readers: Mutex::new(Vec::new()),
+            watcher_count: AtomicU64::new(0),
+            writer: OnceLock::new(),
             is_recording: AtomicBool::new(false),
             is_damaged: is_damaged || recovered.is_damaged || !lost.is_empty() || missing_len > 0,
             lost,
@@ -347,6 +363,26 @@ impl Volume {
     /// The reader with this number waits no more.
     pub(crate) fn forget_waker(&self, number: u64) {
         lock(&self.0.readers).retain(|(other, _)| *other != number);
+    }
+
+    /// Somebody follows what is written, without waiting for the commit, until the guard is dropped:
+    /// the writer of this process writes more often meanwhile.
+    pub(crate) fn watch(&self) -> Watching<'_> {
+        self.0.watcher_count.fetch_add(1, Ordering::Relaxed);
+        // It may sleep for as long as nobody watches.
+        self.0.writer.get().into_iter().for_each(Waker::wake);
+        Watching(self)
+    }
+
+    /// Whether somebody [watches](Self::watch).
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.watcher_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whom [`watch`](Self::watch) wakes.
+    pub(crate) fn set_writer(&self, writer: Waker) {
+        // A volume has one writer in its lifetime.
+        let _ = self.0.writer.set(writer);
     }
 
     /// Forgets live runs of blocks that are found by their index now.

@@ -50,6 +50,11 @@ enum HeaderState {
 }
 
 impl Ahead {
+    /// Whether the header was submitted to `slot` and nothing is known of it yet.
+    pub(super) fn is_under_way_to(&self, slot: u64) -> bool {
+        self.id.slot == slot && self.state == HeaderState::Submitted
+    }
+
     pub(super) fn flush_begins(&mut self) {
         if self.state == HeaderState::Written {
             self.state = HeaderState::Flushing;

@@ -31,6 +31,11 @@ use crate::volume::{Volume, VolumeFeed};
 
 /// The token of a flush; writes have small ones.
 pub(super) const FLUSH_TOKEN: u64 = u64::MAX;
+/// How often what was pushed is written while somebody follows without waiting for the commit, in
+/// microseconds. More often costs such a viewer's recording space: a write is padded, and each of
+/// its chunks has a header.
+const WATCHED_US: i64 = 40_000;
+
 /// One opening of the volume for writing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
@@ -144,6 +149,10 @@ pub(super) struct Core {
     pub(super) flush_after: Option<u64>,
     /// Bytes that have to be packed before the commit that is under way may flush.
     pub(super) commit_len: Option<usize>,
+    /// What waits is written now, whether or not it is enough, for those who watch.
+    pub(super) is_write_due: bool,
+    /// When that was so last.
+    written_us: i64,
     next_tick_us: i64,
     commit_us: i64,
     /// Arrivals of blocks never go back.
@@ -206,6 +215,8 @@ impl Core {
             flush: None,
             flush_after: None,
             commit_len: None,
+            is_write_due: false,
+            written_us: now.boot_us,
             next_tick_us: now.boot_us.saturating_add(start.commit_us),
             commit_us: start.commit_us,
             last_arrival: last.map_or(Timestamp::MIN, |row| row.arrivals.end),
@@ -241,6 +252,10 @@ impl Core {
             self.next_tick_us = now.boot_us.saturating_add(self.commit_us);
             self.begin_commit();
         }
+        self.is_write_due |= self.watched_us() <= now.boot_us;
+        if self.is_write_due {
+            self.written_us = now.boot_us;
+        }
         self.advance();
         self.submit_flush();
     }
@@ -248,8 +263,17 @@ impl Core {
     /// How long the thread may sleep if nothing else wakes it, in microseconds; `None` for ever.
     pub(super) fn sleep_us(&self, now: Now) -> Option<u64> {
         let is_idle = self.producers.is_empty() && self.is_committed();
-        let left = self.next_tick_us.saturating_sub(now.boot_us).max(0);
+        let wake_us = self.next_tick_us.min(self.watched_us());
+        let left = wake_us.saturating_sub(now.boot_us).max(0);
         (!is_idle).then_some(left.cast_unsigned())
+    }
+
+    /// When what was pushed is to be written for those who watch; never where nobody does.
+    fn watched_us(&self) -> i64 {
+        if !self.volume.is_watched() {
+            return i64::MAX;
+        }
+        self.written_us.saturating_add(WATCHED_US)
     }
 
     /// Whether nothing waits, is written or flushed.

@@ -105,6 +105,11 @@ impl Core {
         let mut kept: Vec<u64> = slots_of(&self.bad).chain(slots_of(&self.pins)).collect();
         kept.push(slot);
         self.feed.table.set_kept(kept);
+        if self.ahead.iter().any(|ahead| ahead.is_under_way_to(slot)) {
+            // A header that failed may have left the block before it in place. Which one is in the
+            // slot is not known, so void ranges of either stay on record (W10).
+            self.feed.table.set_slot(slot as usize, TableRow::default());
+        }
         let slot = slot as u32;
         if let Some(range) = self
             .bad

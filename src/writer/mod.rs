@@ -298,6 +298,7 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     let now = options.clock.now();
     let (volume, mut feed) = Volume::with(medium, dir, loaded, verdict);
     feed.durable.set(recovered.end);
+    volume.set_writer(device.waker());
     volume.set_recording(true);
     let (keeper_feed, keeper) = keeper(volume.clone(), options.clock.clone(), options.on_event);
     let volume_quota = Quota::new(options.volume_quota_len);

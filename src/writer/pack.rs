@@ -21,7 +21,7 @@ impl Core {
         let gather_len = GATHER_LEN.min(self.geometry().block_len() as usize / 4);
         while !self.stage.is_empty() {
             let is_awaited = self.is_commit_awaited && self.commit_target.is_none();
-            let is_due = self.commit_len.is_some() || is_awaited;
+            let is_due = self.commit_len.is_some() || is_awaited || self.is_write_due;
             if !is_due && self.stage.pending_len() < gather_len {
                 return;
             }
@@ -51,6 +51,7 @@ impl Core {
                 return;
             }
         }
+        self.is_write_due = false;
         self.note_packed(0);
         if self.is_closing && self.block.is_some() {
             self.end_last_block();

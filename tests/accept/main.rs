@@ -31,6 +31,7 @@ mod export;
 mod lives;
 #[path = "../kill/log.rs"]
 mod log;
+mod playback;
 mod probe;
 #[path = "../support/recording.rs"]
 mod recording;
@@ -40,6 +41,9 @@ mod rtsp_server;
 mod skip;
 #[path = "../cameras/stored.rs"]
 mod stored;
+mod threads;
+mod traffic;
+mod viewer;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -49,7 +53,13 @@ use std::time::{Duration, Instant};
 use compare::TOLERANCE_US;
 use probe::Probe;
 
-const CHECKS: [(&str, fn()); 3] = [("cameras", eight_cameras), ("kill", kills), ("demo", demo)];
+const CHECKS: [(&str, fn()); 5] = [
+    ("cameras", eight_cameras),
+    ("kill", kills),
+    ("demo", demo),
+    ("play", playback::in_step),
+    ("live", playback::live),
+];
 
 fn main() -> ExitCode {
     // This program is also the recorder that is killed.

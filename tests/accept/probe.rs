@@ -1,4 +1,5 @@
-//! How fast the disk is by itself: the longest write and the longest flush, without camring.
+//! How fast the disk is by itself, and how busy the machine: the longest write, flush and wake-up,
+//! without camring.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -14,6 +15,8 @@ const WRITE_LEN: usize = 1 << 20;
 const PLACE_COUNT: u64 = 16;
 /// How often it is measured at a time.
 const ROUND_COUNT: usize = 3;
+/// For how long it sleeps at a time.
+const NAP: Duration = Duration::from_millis(10);
 
 /// A file beside a volume, and what was measured with it.
 pub(crate) struct Probe {
@@ -24,6 +27,8 @@ pub(crate) struct Probe {
     pub(crate) write: Duration,
     /// The longest flush after one.
     pub(crate) flush: Duration,
+    /// By how much a thread that slept was late to go on, each time: how busy the machine is.
+    pub(crate) wakes: Vec<Duration>,
 }
 
 impl Probe {
@@ -38,6 +43,7 @@ impl Probe {
             next: 0,
             write: Duration::ZERO,
             flush: Duration::ZERO,
+            wakes: Vec::new(),
         };
         for _ in 0..PLACE_COUNT {
             probe.write_next();
@@ -55,6 +61,16 @@ impl Probe {
             self.file.sync_data().unwrap();
             self.write = self.write.max(written - start);
             self.flush = self.flush.max(written.elapsed());
+        }
+    }
+
+    /// Does nothing for half a second, and measures how well that goes.
+    pub(crate) fn rest(&mut self) {
+        for _ in 0..50 {
+            let start = Instant::now();
+            // How late this ends is what is measured.
+            std::thread::sleep(NAP);
+            self.wakes.push(start.elapsed() - NAP);
         }
     }
 

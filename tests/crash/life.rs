@@ -1,10 +1,10 @@
-//! One opening of a disk for writing, until the power is cut.
+//! One opening of a disk for writing, until the process is killed or the power is cut.
 
 use std::collections::BTreeSet;
 
 use camring::base::time::ManualClock;
 use camring::frame::StreamId;
-use camring::io::sim::{Fault, FaultRule, FaultTarget, Image, SimDisk, SimOptions};
+use camring::io::sim::{Fault, FaultRule, FaultTarget, Image, SimDisk};
 use camring::writer::{ManualWriter, Producer};
 
 use crate::camera::{self, Random};
@@ -38,41 +38,46 @@ pub(crate) struct Life<'l> {
     counts: &'l mut Counts,
 }
 
+/// What a life leaves behind.
+pub(crate) enum End {
+    /// The process was killed: the disk goes on, with what is in its cache.
+    Killed,
+    /// The power was cut, and this is left.
+    Cut(Image),
+}
+
 impl<'l> Life<'l> {
-    /// Opens `image` for writing. The image that is left, where the power was cut meanwhile.
+    /// Opens `disk` for writing; none where the power is cut meanwhile. What is served then is
+    /// decided: the rest is lost for ever.
     pub(crate) fn begin(
-        image: &Image,
+        disk: &SimDisk,
         hazard: Hazard,
         name: (u64, u64),
         model: &'l mut Model,
         random: &'l mut Random,
         counts: &'l mut Counts,
-    ) -> Result<Self, Image> {
-        let sector_len = if random.below(2) == 0 { 512 } else { 4096 };
-        let seed = random.below(1 << 40);
-        let options = SimOptions {
-            seed,
-            sector_len,
-            ..SimOptions::default()
-        };
-        let disk = SimDisk::new(image.clone(), options);
+    ) -> Option<Self> {
         if random.below(3) == 0 {
             disk.cut_power_after(random.below(80));
         }
         let clock = simulated::clock();
-        let medium = simulated::medium(&disk);
+        let medium = simulated::medium(disk);
         let Ok(mut writer) = ManualWriter::open_on(medium, None, self::options(&clock)) else {
             counts.note("cut in an opening");
-            return Err(disk.crash(random.below(u64::MAX >> 12)));
+            return None;
         };
+        let context = format!("{hazard:?}, seed {}, opening {}", name.0, name.1);
+        let served = model.served(&disk.image(), &context);
+        model.check_served(&served, &context);
+        counts.add("lost frame", model.settle(&served));
         let mut producer = writer.producer();
         for stream in 0..STREAM_COUNT {
             let setup = camera::setup("made up");
             producer.add_stream(StreamId(stream), setup).unwrap();
             model.frames.entry(stream).or_default();
         }
-        Ok(Self {
-            disk,
+        Some(Self {
+            disk: disk.clone(),
             clock,
             writer,
             producer,
@@ -84,8 +89,8 @@ impl<'l> Life<'l> {
         })
     }
 
-    /// Records until the power is cut, and looks at every request what a cut would leave.
-    pub(crate) fn run(mut self, context: &str) -> Image {
+    /// Records until the end, and looks at every request what a power cut would leave.
+    pub(crate) fn run(mut self, context: &str) -> End {
         let step_count = 20 + self.random.below(400);
         for step in 0..step_count {
             let before = self.disk.counters();
@@ -228,8 +233,8 @@ impl<'l> Life<'l> {
         panic!("{context}: closing does not end");
     }
 
-    /// Cuts the power, after a clean end or in the middle.
-    fn end(mut self, context: &str) -> Image {
+    /// Ends the life: after a clean end, or in the middle.
+    fn end(mut self, context: &str) -> End {
         if self.random.below(4) == 0 && !self.writer.is_failed() {
             self.close(context);
         }
@@ -244,6 +249,11 @@ impl<'l> Life<'l> {
         if self.disk.counters().failed_count > 0 {
             self.counts.note("life with a request that failed");
         }
-        self.cut()
+        if self.writer.is_failed() || self.random.below(3) > 0 {
+            return End::Cut(self.cut());
+        }
+        self.disk.clear_faults();
+        self.counts.note("killed");
+        End::Killed
     }
 }

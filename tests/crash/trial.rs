@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use camring::io::sim::Image;
+use camring::io::sim::{Image, SimDisk, SimOptions};
 
 use crate::SLOT_COUNT;
 use crate::camera::Random;
 use crate::counts::Counts;
-use crate::life::{Hazard, Life};
+use crate::life::{End, Hazard, Life};
 use crate::model::Model;
 use crate::simulated;
 
@@ -65,19 +65,19 @@ pub(crate) fn trials(hazard: Hazard, state_count: u64) -> Counts {
 pub(crate) fn trial(seed: u64, hazard: Hazard, counts: &mut Counts) {
     let mut random = Random::new(seed);
     let mut model = Model::default();
-    let mut image = fresh_image();
+    let mut disk = disk(&fresh_image(), &mut random);
     let life_count = 1 + random.below(4);
     let mut lives = 0;
     for opening in 0..OPENING_COUNT {
         let context = format!("{hazard:?}, seed {seed}, opening {opening}");
         let name = (seed, opening);
-        let life = Life::begin(&image, hazard, name, &mut model, &mut random, counts);
-        image = match life {
-            Ok(life) => {
-                lives += 1;
-                life.run(&context)
-            }
-            Err(image) => image,
+        let life = Life::begin(&disk, hazard, name, &mut model, &mut random, counts);
+        lives += u64::from(life.is_some());
+        let end = life.map(|life| life.run(&context));
+        let mut image = match end {
+            Some(End::Killed) => continue,
+            Some(End::Cut(image)) => image,
+            None => disk.crash(random.below(u64::MAX >> 12)),
         };
         if hazard == Hazard::Rot && !model.is_spoilt && random.below(3) == 0 {
             rot(&mut image, &mut random, counts);
@@ -87,11 +87,21 @@ pub(crate) fn trial(seed: u64, hazard: Hazard, counts: &mut Counts) {
         if served.tells_damage() {
             counts.note("damage that was told");
         }
-        counts.add("lost frame", model.settle(&served));
-        if lives == life_count {
+        if lives >= life_count {
             return;
         }
+        disk = self::disk(&image, &mut random);
     }
+}
+
+/// A disk that holds `image`.
+fn disk(image: &Image, random: &mut Random) -> SimDisk {
+    let options = SimOptions {
+        seed: random.below(1 << 40),
+        sector_len: if random.below(2) == 0 { 512 } else { 4096 },
+        ..SimOptions::default()
+    };
+    SimDisk::new(image.clone(), options)
 }
 
 /// Spoils one page: a bit flips, or it holds what belongs elsewhere, or nothing.

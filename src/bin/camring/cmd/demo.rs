@@ -45,7 +45,7 @@ pub(super) fn run(args: &Demo, screen: &Screen) -> Outcome {
     let streams = volume.streams();
     show_all(&volume)?;
     check_gaps(&volume, &streams)?;
-    export_two(volume, streams, dir, screen)
+    export_two(&volume, &streams, dir, screen)
 }
 
 fn say(text: impl Display) -> std::io::Result<()> {
@@ -220,12 +220,7 @@ fn check_gaps(volume: &Volume, streams: &[StreamInfo]) -> anyhow::Result<()> {
 }
 
 /// Exports a camera with H.264 and sound, and one with H.265, to files beside the volume.
-fn export_two(
-    volume: Volume,
-    mut streams: Vec<StreamInfo>,
-    dir: &Path,
-    screen: &Screen,
-) -> Outcome {
+fn export_two(volume: &Volume, streams: &[StreamInfo], dir: &Path, screen: &Screen) -> Outcome {
     say("\nExports:")?;
     let interrupt = Interrupt::catch()?;
     let codecs = |info: &StreamInfo| -> Vec<Codec> {
@@ -236,12 +231,12 @@ fn export_two(
         ("h264-aac", &[Codec::H264, Codec::Aac][..]),
         ("h265", &[Codec::H265][..]),
     ] {
-        let stream = streams.iter().position(|info| codecs(info) == wanted);
+        let stream = streams.iter().find(|info| codecs(info) == wanted);
         let stream = stream.with_context(|| format!("no camera with {what} was recorded"))?;
         let path = beside(dir, what);
         let job = Job {
-            volumes: std::slice::from_ref(&volume),
-            history: &History::begin(0, streams.swap_remove(stream)),
+            volumes: std::slice::from_ref(volume),
+            history: &History::begin(0, stream),
             range: TimeRange::ALL,
             path: &path,
             force: true,

@@ -63,7 +63,7 @@ pub(super) fn find_one(volumes: &[Volume], choice: &StreamChoice) -> Result<Hist
         match volume.find_stream(&text) {
             Ok(stream) => match &mut history {
                 Some(history) => history.parts.push((n, stream.id)),
-                none => *none = Some(History::begin(n, stream)),
+                none => *none = Some(History::begin(n, &stream)),
             },
             Err(error) => refused = Some(error),
         }
@@ -87,7 +87,7 @@ pub(super) fn all(volumes: &[Volume]) -> Vec<History> {
             });
             match known {
                 Some(history) => history.parts.push((n, stream.id)),
-                None => histories.push(History::begin(n, stream)),
+                None => histories.push(History::begin(n, &stream)),
             }
         }
     }
@@ -96,7 +96,7 @@ pub(super) fn all(volumes: &[Volume]) -> Vec<History> {
 
 impl History {
     /// One that volume `n` has begun.
-    pub(super) fn begin(n: usize, stream: StreamInfo) -> Self {
+    pub(super) fn begin(n: usize, stream: &StreamInfo) -> Self {
         Self {
             slot: stream.id,
             name: stream.setup.name.clone(),

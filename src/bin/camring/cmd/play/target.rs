@@ -77,7 +77,7 @@ impl Target {
         inputs: SyncSender<Input>,
     ) -> io::Result<()> {
         let work = move || {
-            let written = self.write(receiver, members);
+            let written = self.write(&receiver, members);
             // Nobody waits for it any more when the program ends.
             let _ = inputs.send(Input::Written(written));
         };
@@ -89,15 +89,15 @@ impl Target {
 
     fn write(
         mut self,
-        receiver: Receiver,
+        receiver: &Receiver,
         members: Vec<(StreamId, Arc<StreamSetup>)>,
     ) -> Result<Written> {
         let [(slot, _), _, ..] = members[..] else {
-            pump(&receiver, &mut self)?;
+            pump(receiver, &mut self)?;
             return self.finish(receiver.lost_count());
         };
         let mut all = Join::new(slot, members, self);
-        pump(&receiver, &mut all)?;
+        pump(receiver, &mut all)?;
         all.into_next().finish(receiver.lost_count())
     }
 
