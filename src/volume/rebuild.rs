@@ -12,6 +12,7 @@ use super::config::{CONFIG_NAME, Config, PARTUUID_LINKS, Place};
 use super::fetch::Fetcher;
 use super::load::{Loaded, load};
 use super::locate::{Located, locate};
+use super::medium::Medium;
 use super::tablefile::{self, TABLE_NAME, TableFile};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::io::Device;
