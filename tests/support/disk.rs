@@ -69,8 +69,22 @@ impl Disk {
     /// A disk with everything as in `plan`.
     pub(crate) fn planned(plan: &Plan) -> Result<Self, &'static str> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut disk = Self::blank(plan.sector_len, OFFSET + plan.len + 6 * MIB)?;
+        let mut disk = Self::made(plan)?;
         disk.turn = Some(turn);
+        Ok(disk)
+    }
+
+    /// Another disk of the same test.
+    pub(crate) fn beside(&self) -> Self {
+        let plan = Plan {
+            sector_len: self.sector_len,
+            ..Plan::default()
+        };
+        Self::made(&plan).unwrap()
+    }
+
+    fn made(plan: &Plan) -> Result<Self, &'static str> {
+        let mut disk = Self::blank(plan.sector_len, OFFSET + plan.len + 6 * MIB)?;
         disk.len = plan.len;
         disk.fill_outside();
         disk.write_table(plan.type_id, plan.len)?;
