@@ -34,6 +34,10 @@ use recording::{MS, START_US, Stream};
 /// first one.
 const TRIALS: u64 = 10_000;
 
+/// Seeds that have failed: a stream was mapped while the cache was full of what its source had
+/// read ahead already.
+const ONCE_FAILED: [u64; 7] = [13237, 15978, 47764, 49278, 50330, 52347, 66533];
+
 /// A read under way.
 #[derive(Debug, Default)]
 struct Read {
@@ -494,7 +498,7 @@ fn what_is_played_is_what_a_simple_model_says() {
     let trials = number("CAMRING_TRIALS").unwrap_or(TRIALS);
     let (mut seeks, mut delivered) = (0, 0);
     let mut failed = Vec::new();
-    for seed in first..first + trials {
+    for seed in ONCE_FAILED.into_iter().chain(first..first + trials) {
         let mut scenario = Scenario::new(seed);
         let run = std::panic::AssertUnwindSafe(|| scenario.run());
         if std::panic::catch_unwind(run).is_err() {

@@ -37,7 +37,7 @@ pub(super) struct Source {
     /// The clock goes on without it.
     pub(super) is_stalled: bool,
     read_to: Option<Timestamp>,
-    /// How far earlier reads had come, for streams that were fed by them.
+    /// How far earlier reads had come, as long as all streams that play were fed by them.
     was_read_to: Option<Timestamp>,
     /// The newest time of a frame that is surely no mistake.
     newest: Option<Timestamp>,
@@ -95,6 +95,9 @@ impl Source {
             self.was_read_to = self.was_read_to.max(self.edge());
         }
         self.was_read_to = self.horizon();
+        if matches!(what, Load::At(_)) {
+            self.make_way(head);
+        }
         (self.read_to, self.newest) = (None, None);
         (self.is_caught_up, self.is_ended) = (false, false);
         (self.load, self.asked) = (None, Some(what));
@@ -105,6 +108,21 @@ impl Source {
         self.streams
             .values_mut()
             .for_each(Stream::expect_repetition);
+    }
+
+    /// Forgets the far half of what lies ahead until half of the share is free. The next read
+    /// brings it again, behind what it is for.
+    fn make_way(&mut self, head: Timestamp) {
+        let edge = self.edge().filter(|_| self.steps.is_empty());
+        let mut ahead_us = edge.map_or(0, |edge| edge.us_since(head));
+        while self.ahead_len > self.share_len / 2 && ahead_us > 0 {
+            ahead_us /= 2;
+            let cut = head.plus_us(ahead_us);
+            let streams = self.streams.values_mut();
+            streams.for_each(|stream| stream.forget_behind(cut));
+            self.was_read_to = self.was_read_to.min(Some(cut));
+            self.reschedule_all();
+        }
     }
 
     /// All streams wait until they can begin anew at `target`.
@@ -140,7 +158,7 @@ impl Source {
 
     fn is_read_to(&self, target: Timestamp) -> bool {
         let is_at_edge = self.is_caught_up || self.is_ended && self.edge() >= Some(target);
-        is_at_edge || self.horizon() >= Some(target)
+        is_at_edge || self.load_horizon() >= Some(target)
     }
 
     pub(super) fn is_current(&self, load: LoadId) -> bool {
@@ -455,20 +473,12 @@ impl Source {
     }
 
     /// Whether the share is used up; with some slack, so that it does not flap. A quarter is for
-    /// streams that join: they need what lies before the head while the others stand full.
+    /// what was delivered last.
     fn weigh(&mut self) {
-        let quarter_len = self.share_len / 4;
-        let (full_len, free_len) = if self.is_short() {
-            (self.share_len, self.share_len - quarter_len / 4)
-        } else {
-            (
-                self.share_len - quarter_len,
-                self.share_len - 2 * quarter_len,
-            )
-        };
+        let full_len = self.share_len - self.share_len / 4;
         if self.ahead_len >= full_len.max(1) {
             self.is_full = true;
-        } else if self.ahead_len <= free_len {
+        } else if self.ahead_len <= self.share_len / 2 {
             self.is_full = false;
         }
     }
@@ -534,6 +544,10 @@ impl Source {
     ) -> Option<TimeRange> {
         let goes_on = self.joining.remove(&id)?;
         self.ready.remove(&id);
+        if !goes_on {
+            // It may have been mapped since.
+            self.was_read_to = None;
+        }
         let epoch = self.epoch;
         self.update(id, |stream| {
             stream.start(target, epoch, is_complete, goes_on)

@@ -1,13 +1,10 @@
 //! One stream in the cache: its lanes, merged in the order of delivery; where it begins after a
 //! seek; what it has delivered.
 
-use super::lane::{Entry, Kind, Lane};
+use super::lane::{Entry, Kind, Lane, Place};
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp, US_PER_S};
 use crate::frame::{Frame, Gap, Item, StreamSetup};
-
-/// Where a frame was stored: the sequence of the block, and the ordinal. Grows within a stream.
-pub(super) type Place = (u64, u64);
 
 /// The most gaps that are held back while a stream is fed what it had before.
 const MAX_HELD_GAP_COUNT: usize = 16;
@@ -152,6 +149,7 @@ impl Stream {
     fn entry(&mut self, release: Timestamp, setup: Option<Arc<StreamSetup>>, item: Item) -> Entry {
         self.order += 1;
         Entry {
+            place: self.last_place.unwrap_or_default(),
             epoch: self.epoch,
             segment: self.segment,
             order: self.order,
@@ -453,6 +451,33 @@ impl Stream {
 
     pub(super) fn evict_passed(&mut self) {
         self.lanes.iter_mut().for_each(Lane::evict_passed);
+    }
+
+    /// Forgets what is ahead and due after `cut`, so that it can be fed once more; the next frame
+    /// stays, so that it is known where that begins. No clock step may lie ahead.
+    pub(super) fn forget_behind(&mut self, cut: Timestamp) {
+        let frames = || self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        let next = frames().filter_map(Lane::next).map(|entry| entry.order);
+        let Some(next) = next.min() else { return };
+        let due =
+            frames().filter_map(|lane| lane.get(lane.behind(|e| e.release <= cut).checked_sub(1)?));
+        let keep = due
+            .map(|entry| entry.order)
+            .max()
+            .max(Some(next))
+            .unwrap_or(next);
+        for lane in &mut self.lanes {
+            lane.drop_behind(keep);
+        }
+        let frames = || self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        self.last_place = frames()
+            .filter_map(Lane::last)
+            .map(|entry| entry.place)
+            .max();
+        self.last_time = frames()
+            .filter_map(|lane| lane.greatest_time(self.epoch))
+            .max();
+        self.last_gaps.clear();
     }
 
     /// Frees what is far before `target`; if that is not enough, half of what there is.
