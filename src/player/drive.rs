@@ -185,7 +185,10 @@ impl Player {
         let may_run = is_going && self.seek.is_none() && self.steps == 0;
         if may_run {
             let bound = self.bound();
-            let head = self.clock.at(self.now_us).max(self.head);
+            // It stops at whatever is due, so that what was read by then counts behind it.
+            let due = self.sources.values().filter_map(Source::next_due).min();
+            let due = due.map_or(Timestamp::MAX, |(due, _)| due);
+            let head = self.clock.at(self.now_us).min(due).max(self.head);
             if head >= bound.time {
                 let stand = bound.time.max(self.head);
                 self.hold(stand);

@@ -214,10 +214,11 @@ impl Source {
         if self.is_ended || self.is_stalled || !self.steps.is_empty() || self.is_caught_up {
             return None;
         }
-        // With a full share nothing is read before the next item is delivered.
-        let next = self.next_due().map(|(due, _)| due);
-        let full = self.newest.max(next).filter(|_| self.is_full);
-        Some(self.horizon().max(full).unwrap_or(Timestamp::MIN))
+        if self.is_full && self.next_due().is_some() {
+            // Nothing is read before that is delivered, and the head stops there anyway.
+            return None;
+        }
+        Some(self.horizon().unwrap_or(Timestamp::MIN))
     }
 
     /// Whether everything at or before `time` was fed, or nothing is to be waited for.

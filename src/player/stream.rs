@@ -101,6 +101,7 @@ impl Stream {
     pub(super) fn is_new(&mut self, place: Place) -> bool {
         if self.last_place.is_some_and(|last| place <= last) {
             self.held_gaps.clear();
+            self.is_repeated &= Some(place) != self.last_place;
             return false;
         }
         self.release_gaps();
@@ -186,9 +187,6 @@ impl Stream {
         let target = self.target.filter(|_| self.is_playing);
         let target = target.filter(|(epoch, _)| *epoch == self.epoch);
         let target = target.map(|(_, target)| target);
-        if kind == Kind::Sound && target.is_some_and(|target| time < target) {
-            return None;
-        }
         let index = self.lane_index(track, kind);
         let is_lost = |lane: &Lane| lane.lacks_key() && !frame.key;
         if self.lanes.get(index).is_some_and(is_lost) {
@@ -201,7 +199,12 @@ impl Stream {
             gaps.lower_last(self.epoch, time);
         }
         let lane = self.lanes.get_mut(index)?;
+        let has_next = lane.next().is_some();
         lane.push(entry, target);
+        if kind == Kind::Sound && !has_next && target.is_some_and(|target| time < target) {
+            // It is left out now, and kept for seeks.
+            lane.advance();
+        }
         lane.settled_time()
     }
 
@@ -446,11 +449,30 @@ impl Stream {
     }
 
     pub(super) fn evict(&mut self, cut: Timestamp) {
-        self.lanes.iter_mut().for_each(|lane| lane.evict(cut));
+        let frames = self.lanes.iter_mut().skip(1);
+        frames.for_each(|lane| lane.evict(cut));
+        self.drop_gaps(false);
     }
 
     pub(super) fn evict_passed(&mut self) {
-        self.lanes.iter_mut().for_each(Lane::evict_passed);
+        let frames = self.lanes.iter_mut().skip(1);
+        frames.for_each(Lane::evict_passed);
+        self.drop_gaps(false);
+    }
+
+    /// Frees gaps that lie before all frames: `also_ahead`, or only those that were passed over.
+    fn drop_gaps(&mut self, also_ahead: bool) {
+        let Some((gaps, frames)) = self.lanes.split_first_mut() else {
+            return;
+        };
+        let oldest = frames.iter().filter_map(|lane| lane.get(0));
+        let oldest = oldest.map(|entry| entry.order).min();
+        let count = gaps.first(|gap| oldest.is_some_and(|oldest| gap.order > oldest));
+        gaps.drop_front(if also_ahead {
+            count
+        } else {
+            count.min(gaps.cursor())
+        });
     }
 
     /// Forgets what is ahead and due after `cut`, so that it can be fed once more; the next frame
@@ -483,12 +505,13 @@ impl Stream {
     /// Frees what is far before `target`; if that is not enough, half of what there is.
     pub(super) fn evict_towards(&mut self, target: Timestamp, cut: Timestamp, is_urgent: bool) {
         let epoch = self.epoch;
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().skip(1) {
             if is_urgent {
                 lane.drop_front(lane.entry_count().div_ceil(2));
             } else {
                 lane.evict_towards(target, cut, epoch);
             }
         }
+        self.drop_gaps(true);
     }
 }

@@ -1,0 +1,127 @@
+//! What must have come out by now.
+
+use camring::player::{State, StreamKey};
+
+use crate::recording::{Piece, Stream};
+use crate::scenario::Scenario;
+
+/// What has come of a stream since the player was sent somewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Came {
+    /// The time, or those at any of which it may have joined.
+    pub(crate) targets: Vec<i64>,
+    /// Whether it joins at the head as soon as it can.
+    pub(crate) is_joining: bool,
+    /// Whether it was sent there; it has only turned round there otherwise.
+    is_sent: bool,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Came {
+    pub(crate) fn at(target: i64, is_sent: bool) -> Self {
+        Self {
+            targets: vec![target],
+            is_joining: false,
+            is_sent,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// A stream that was mapped joins at the head; whether that is where it was then or where it
+    /// is now is not known before its first frame.
+    pub(crate) fn join(&mut self, head: i64) {
+        if self.is_joining && self.pieces.is_empty() && self.targets.last() != Some(&head) {
+            self.targets.push(head);
+        }
+    }
+}
+
+impl Scenario {
+    pub(crate) fn check(&self) {
+        let Some(head) = self.head() else { return };
+        if matches!(self.player.state(), State::Seeking | State::Stopped) {
+            return;
+        }
+        for (key, came) in &self.mapped {
+            if self.is_backward {
+                self.check_backward(*key, came, head);
+            } else {
+                self.check_forward(*key, came, head);
+            }
+        }
+    }
+
+    fn check_forward(&self, key: StreamKey, came: &Came, head: i64) {
+        let stream = &self.streams[&key];
+        let is_satisfied = self.is_satisfied();
+        let faults = came.targets.iter();
+        let faults = faults.map(|target| fault(stream, *target, came, head, is_satisfied));
+        let faults: Option<Vec<_>> = faults.collect();
+        if let Some(faults) = faults {
+            panic!(
+                "{}: {key:?} sent to {:?}, head {head}, {:?}: came {:?}, but {faults:?}",
+                self.context,
+                came.targets,
+                self.player.state(),
+                came.pieces
+            );
+        }
+    }
+
+    fn check_backward(&self, key: StreamKey, came: &Came, head: i64) {
+        let stream = &self.streams[&key];
+        // What it was sent to is shown first.
+        let target = came.targets[0];
+        let burst = stream.expected(target).into_iter();
+        let burst = burst.take_while(|due| due.earliest <= target && came.is_sent);
+        let burst: Vec<_> = burst.collect();
+        let context = format!("{}: {key:?} backward from {target} to {head}", self.context);
+        let came_of_it = came.pieces.iter().zip(&burst);
+        let burst_count = came_of_it.take_while(|(a, b)| **a == b.piece).count();
+        let pieces = &came.pieces[burst_count..];
+        let is_satisfied = self.is_satisfied();
+        if is_satisfied || !pieces.is_empty() {
+            let missing = burst[burst_count..].iter();
+            let missing: Vec<_> = missing.take_while(|due| due.latest <= target).collect();
+            assert!(missing.is_empty(), "{context}: {missing:?} are missing");
+        }
+        let times = pieces.iter().map(|piece| match piece {
+            Piece::Frame(n) if stream.frames[*n].key && stream.has_pictures() => {
+                stream.frames[*n].time
+            }
+            _ => panic!("{context}: {piece:?} of {:?}", came.pieces),
+        });
+        let times: Vec<_> = times.collect();
+        let is_falling = times.windows(2).all(|w| w[0] > w[1]);
+        assert!(is_falling, "{context}: {times:?}");
+        let inside = |time: &i64| (head + 1..target).contains(time);
+        let mut passed: Vec<_> = stream.key_times().filter(inside).collect();
+        passed.reverse();
+        let found: Vec<_> = times.into_iter().filter(inside).collect();
+        let count = if is_satisfied {
+            passed.len()
+        } else {
+            found.len().min(passed.len())
+        };
+        assert_eq!(found, passed[..count], "{context}");
+    }
+}
+
+/// What is wrong, if the stream was sent to `target`.
+fn fault(
+    stream: &Stream,
+    target: i64,
+    came: &Came,
+    head: i64,
+    is_satisfied: bool,
+) -> Option<String> {
+    let expected = stream.expected(target);
+    let may = expected.iter().take_while(|due| due.earliest <= head);
+    let may: Vec<_> = may.map(|due| due.piece).collect();
+    if !may.starts_with(&came.pieces) {
+        return Some(format!("expected {may:?}"));
+    }
+    let must = expected.iter().take_while(|due| due.latest <= head);
+    let is_short = is_satisfied && came.pieces.len() < must.count();
+    is_short.then(|| format!("some are missing of {may:?}"))
+}

@@ -1,0 +1,247 @@
+//! A scenario: what there is, how time passes, and what comes out.
+
+use std::collections::BTreeMap;
+
+use camring::base::time::Timestamp;
+use camring::frame::{Item, StreamId};
+use camring::player::{Action, Command, Event, Limits, Player, SourceId, Speed, StreamKey};
+
+use crate::Counts;
+use crate::camera::Random;
+use crate::disk::Read;
+use crate::model::Came;
+use crate::recording::{MS, Piece, START_US, Stream};
+
+/// How much can happen in a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Menu {
+    /// What the scenarios began with, so that old seeds keep their meaning.
+    Small,
+    Full,
+}
+
+pub(crate) struct Scenario {
+    pub(crate) context: String,
+    pub(crate) menu: Menu,
+    pub(crate) random: Random,
+    pub(crate) player: Player,
+    pub(crate) now_us: i64,
+    pub(crate) streams: BTreeMap<StreamKey, Stream>,
+    pub(crate) reads: BTreeMap<SourceId, Read>,
+    pub(crate) mapped: BTreeMap<StreamKey, Came>,
+    /// Whether key frames come, newest first.
+    pub(crate) is_backward: bool,
+    /// How much the disk hands over in a tick, at most.
+    pub(crate) pace: u64,
+    pub(crate) has_ended: bool,
+    pub(crate) counts: Counts,
+    is_traced: bool,
+}
+
+impl Scenario {
+    pub(crate) fn new(seed: u64, menu: Menu) -> Self {
+        let mut random = Random::new(seed);
+        let mut streams = BTreeMap::new();
+        let len_us = (2_000 + random.below(18_000) as i64) * MS;
+        for source in 0..=random.below(3) as u32 {
+            for stream in 0..=random.below(3) {
+                let source = SourceId(source);
+                let stream = StreamId(stream);
+                let key = StreamKey { source, stream };
+                let mut made = Stream::random(&mut random, len_us);
+                if menu == Menu::Full {
+                    made = match random.below(8) {
+                        0 => made.with_sound(true),
+                        1..=3 => made.with_sound(false),
+                        _ => made,
+                    };
+                    made.tells_begins = random.below(2) == 0;
+                }
+                streams.insert(key, made);
+            }
+        }
+        let limits = Limits {
+            cache_len: [40_000, 200_000, 10_000_000][random.below(3) as usize],
+            ..Limits::default()
+        };
+        let pace = [2, 10, 400][random.below(3) as usize];
+        let mut scenario = Self {
+            context: format!("seed {seed}"),
+            menu,
+            random,
+            player: Player::new(limits),
+            now_us: 5_000_000,
+            streams,
+            reads: BTreeMap::new(),
+            mapped: BTreeMap::new(),
+            is_backward: false,
+            pace,
+            has_ended: false,
+            counts: Counts::new(),
+            is_traced: std::env::var_os("CAMRING_TRACE").is_some(),
+        };
+        scenario.set_extents();
+        scenario
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.random.below(limit)
+    }
+
+    pub(crate) fn note(&mut self, kind: &'static str) {
+        *self.counts.entry(kind).or_default() += 1;
+    }
+
+    /// Prints what happens.
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            let head = self.head().map(|head| head - START_US);
+            println!("{} head {head:?}: {}", self.now_us, what());
+        }
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.trace(|| format!("{command:?} {:?}", self.player.state()));
+        self.player.command(self.now_us, command).unwrap();
+    }
+
+    /// All streams begin anew at `target`.
+    pub(crate) fn sent_to(&mut self, target: i64, is_sent: bool) {
+        self.has_ended = false;
+        for came in self.mapped.values_mut() {
+            *came = Came::at(target, is_sent);
+        }
+    }
+
+    pub(crate) fn head(&self) -> Option<i64> {
+        self.player.time(self.now_us).map(|time| time.0)
+    }
+
+    /// The disk hands over a little, time passes, and the player does what it can.
+    pub(crate) fn tick(&mut self) {
+        self.now_us += self.random.below(40) as i64 * MS;
+        self.hand_over();
+        self.settle();
+        let head = self.head().unwrap_or_default();
+        self.mapped.values_mut().for_each(|came| came.join(head));
+        self.check();
+    }
+
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let Some(action) = self.player.poll(self.now_us) else {
+                let wake = self.player.wake_at();
+                let is_idle = wake.is_none_or(|wake| wake > self.now_us);
+                assert!(is_idle, "{}: woken with nothing to do", self.context);
+                return;
+            };
+            match action {
+                Action::Load {
+                    source,
+                    load,
+                    streams,
+                    what,
+                } => {
+                    self.trace(|| format!("  {source} {streams:?} {what:?}"));
+                    self.load(source, load, &streams, what);
+                }
+                Action::Deliver { key, item, due_us } => {
+                    assert!(due_us <= self.now_us, "{}", self.context);
+                    self.take(key, &item);
+                }
+                Action::Event(event) => self.hear(&event),
+            }
+        }
+        panic!("{}: polling does not end", self.context);
+    }
+
+    fn take(&mut self, key: StreamKey, item: &Item) {
+        let stream = &self.streams[&key];
+        let piece = match item {
+            Item::Frame(frame) => Piece::Frame(stream.number(frame)),
+            Item::Preroll(frame) => Piece::Preroll(stream.number(frame)),
+            Item::Gap(gap) => stream.piece_of(gap),
+            Item::Setup(_) => return,
+        };
+        self.trace(|| format!("  {}/{} {piece:?}", key.source, key.stream.0));
+        let kind = match item {
+            Item::Gap(_) => "gap",
+            Item::Frame(frame) if frame.track == 1 => "sound",
+            _ => "frame",
+        };
+        self.note(kind);
+        let head = self.head().unwrap_or_default();
+        let came = self.mapped.get_mut(&key);
+        let came = came.unwrap_or_else(|| panic!("{}: {key:?} is not mapped", self.context));
+        came.join(head);
+        came.pieces.push(piece);
+    }
+
+    fn hear(&mut self, event: &Event) {
+        self.trace(|| format!("  {event:?}"));
+        match event {
+            Event::Jumped { from, to } if to < from && !self.is_backward => {
+                self.sent_to(to.0, true);
+            }
+            Event::End => self.has_ended = true,
+            Event::LeftOut { .. } | Event::Failed { .. } => panic!("{}: {event:?}", self.context),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn random_time(&mut self) -> i64 {
+        START_US - 500 * MS + self.random.below(20_000) as i64 * MS + self.random.below(1000) as i64
+    }
+
+    pub(crate) fn seek(&mut self, target: i64) {
+        self.sent_to(target, true);
+        self.note("seek");
+        self.command(Command::Seek(Timestamp(target)));
+    }
+
+    /// From here on everything is played to the end, and nothing may be missing.
+    fn play_out(&mut self) {
+        self.is_backward = false;
+        self.command(Command::SetReverse(false));
+        self.seek(START_US + 1_000 * MS);
+        self.command(Command::SetSpeed(Speed::FASTEST));
+        self.command(Command::Play);
+        self.settle();
+        for _ in 0..20_000 {
+            if self.has_ended {
+                break;
+            }
+            self.tick();
+        }
+        assert!(
+            self.has_ended || self.mapped.is_empty(),
+            "{}: no end",
+            self.context
+        );
+        for (key, came) in &self.mapped {
+            let expected = self.streams[key].expected(came.targets[0]).into_iter();
+            let expected: Vec<_> = expected.map(|due| due.piece).collect();
+            let context = &self.context;
+            assert_eq!(came.pieces, expected, "{context}: {key:?} at the end");
+        }
+    }
+
+    pub(crate) fn run(&mut self) {
+        let keys: Vec<_> = self.streams.keys().copied().collect();
+        for key in keys {
+            if self.below(4) > 0 {
+                self.mapped.insert(key, Came::default());
+                self.player.map(key);
+            }
+        }
+        let target = self.random_time();
+        self.seek(target);
+        for _ in 0..5 + self.below(15) {
+            for _ in 0..self.below(12) {
+                self.tick();
+            }
+            self.act();
+        }
+        self.play_out();
+    }
+}
