@@ -6,7 +6,7 @@ use super::lane::STEP_US;
 use super::source::Source;
 use super::stream::Stream;
 use super::{Mode, Player};
-use crate::base::time::{Timestamp, US_PER_S};
+use crate::base::time::{TimeRange, Timestamp, US_PER_S};
 use crate::frame::{Item, StreamId};
 
 /// How long streams that were mapped while playing may read before the clock waits for them.
@@ -139,6 +139,7 @@ impl Player {
                 if source.is_complete(target) {
                     source.complete_held();
                 } else if source.is_full {
+                    source.is_early = true;
                     self.start_all(*id, target, false);
                 }
             }
@@ -398,6 +399,11 @@ impl Player {
         let Some((next, _)) = next.filter(|(due, _)| *due > self.head.plus_us(SKIP_US)) else {
             return false;
         };
+        let leaves = |range: TimeRange| self.head <= range.end && next >= range.end;
+        if self.looped.is_some_and(leaves) {
+            // Out of a loop time leads, or it would go round without end in no time.
+            return false;
+        }
         let knows = |source: &Source| {
             source.streams.is_empty() || source.knows(next) && !source.is_joining()
         };

@@ -354,7 +354,9 @@ impl Player {
         let mut sources = self.sources.values();
         let is_read = |s: &Source| s.streams.is_empty() || s.back.is_done || s.back.from <= next;
         let is_far = next.plus_us(SKIP_BACK_US) < self.head;
-        if !self.skip_gaps || !is_far || !sources.all(is_read) {
+        let leaves = |range: TimeRange| self.head >= range.start && next <= range.start;
+        let leaves_loop = self.looped.is_some_and(leaves);
+        if !self.skip_gaps || !is_far || leaves_loop || !sources.all(is_read) {
             return false;
         }
         let from = self.head;

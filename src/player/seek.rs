@@ -310,7 +310,10 @@ impl Player {
     }
 
     fn step_back(&mut self) -> bool {
-        let is_cached = |source: &Source| source.epoch == 0 && source.steps.is_empty();
+        let head = self.head;
+        let is_cached = |source: &Source| {
+            source.epoch == 0 && source.steps.is_empty() && source.is_complete(head)
+        };
         let sources = || self.sources.values().filter(|s| !s.streams.is_empty());
         let from = sources().map(Source::covered_from).max();
         let before = self.picture_before();
@@ -322,7 +325,6 @@ impl Player {
             self.end_steps();
             return true;
         }
-        let head = self.head;
         self.stand(head);
         (self.search, self.seek) = (true, Some(head));
         for source in self.active() {

@@ -58,6 +58,8 @@ pub(super) struct Source {
     held: BTreeSet<StreamId>,
     /// Streams that wait until they can join, and whether they go on from where they were.
     pub(super) joining: BTreeMap<StreamId, bool>,
+    /// Whether some began before they had what they need, because the share was used up.
+    pub(super) is_early: bool,
     /// Those of them that have what they need.
     pub(super) ready: BTreeSet<StreamId>,
 
@@ -132,6 +134,7 @@ impl Source {
         }
         let streams = self.streams.keys();
         self.joining = streams.map(|id| (*id, false)).collect();
+        self.is_early = false;
         self.ready.clear();
         self.held.clear();
         self.schedule.clear();
@@ -255,7 +258,9 @@ impl Source {
 
     /// Whether a seek to `target` has to wait for it.
     pub(super) fn awaits(&self, target: Timestamp) -> bool {
-        self.is_short() && !self.is_stalled && !self.is_complete(target)
+        let is_stuck = || self.is_full && self.next_due().is_some_and(|(due, _)| due > target);
+        let is_short = self.is_short() || self.is_early && !is_stuck();
+        is_short && !self.is_stalled && !self.is_complete(target)
     }
 
     /// Whether it brings what is being recorded now.

@@ -37,7 +37,22 @@ const TRIALS: u64 = 10_000;
 type Counts = BTreeMap<&'static str, u64>;
 
 /// What has to happen in each 1,000 scenarios at least once.
-const KINDS: [&str; 4] = ["frame", "gap", "seek", "sound"];
+const KINDS: [&str; 14] = [
+    "backward from standing",
+    "frame",
+    "gap",
+    "gap skipped",
+    "loop",
+    "map while playing",
+    "map while playing backward",
+    "map while standing",
+    "seek",
+    "sound",
+    "step",
+    "step back",
+    "turn while playing",
+    "turn while standing",
+];
 
 /// Runs scenarios, and returns the seeds of those that fail.
 fn failures(seeds: impl Iterator<Item = u64>, menu: Menu, counts: &mut Counts) -> Vec<u64> {

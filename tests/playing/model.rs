@@ -14,6 +14,8 @@ pub(crate) struct Came {
     pub(crate) is_joining: bool,
     /// Whether it was sent there; it has only turned round there otherwise.
     is_sent: bool,
+    /// Whether it has come from other places, too: only the head is looked at.
+    pub(crate) is_mixed: bool,
     pub(crate) pieces: Vec<Piece>,
 }
 
@@ -23,6 +25,7 @@ impl Came {
             targets: vec![target],
             is_joining: false,
             is_sent,
+            is_mixed: false,
             pieces: Vec::new(),
         }
     }
@@ -42,12 +45,34 @@ impl Scenario {
         if matches!(self.player.state(), State::Seeking | State::Stopped) {
             return;
         }
-        for (key, came) in &self.mapped {
+        self.check_head(head);
+        for (key, came) in self.mapped.iter().filter(|(_, came)| !came.is_mixed) {
             if self.is_backward {
                 self.check_backward(*key, came, head);
             } else {
                 self.check_forward(*key, came, head);
             }
+        }
+    }
+
+    /// Whether the head is where steps and a loop let it be.
+    fn check_head(&self, head: i64) {
+        let context = &self.context;
+        // In a cache that holds a few frames only, it is not known which picture is the next.
+        let stepping = self
+            .stepping
+            .filter(|_| !self.is_tiny && self.is_satisfied());
+        if let Some((to, is_end)) = stepping {
+            let is_there = to.is_none_or(|to| to == head) && is_end == self.has_ended;
+            assert!(
+                is_there,
+                "{context}: stepped to {head}, not {to:?} {is_end}"
+            );
+        }
+        let is_forward = self.player.state() == State::Playing && !self.is_backward;
+        if let Some((_, end)) = self.looped.filter(|_| is_forward) {
+            let is_inside = head <= end || self.last_head > end;
+            assert!(is_inside, "{context}: at {head}, behind the loop to {end}");
         }
     }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use camring::base::time::Timestamp;
 use camring::frame::{Item, StreamId};
-use camring::player::{Action, Command, Event, Limits, Player, SourceId, Speed, StreamKey};
+use camring::player::{Action, Command, Event, Limits, Player, SourceId, Speed, State, StreamKey};
 
 use crate::Counts;
 use crate::camera::Random;
@@ -31,8 +30,19 @@ pub(crate) struct Scenario {
     pub(crate) mapped: BTreeMap<StreamKey, Came>,
     /// Whether key frames come, newest first.
     pub(crate) is_backward: bool,
+    /// Whether the user wants that, and whether they have begun to come since the last seek.
+    pub(crate) wants_reverse: bool,
+    pub(crate) went_back: bool,
+    pub(crate) skips: bool,
+    pub(crate) looped: Option<(i64, i64)>,
+    /// Steps under way: where they go, if that is known, and whether that is an end.
+    pub(crate) stepping: Option<(Option<i64>, bool)>,
+    /// Where the head was before.
+    pub(crate) last_head: i64,
     /// How much the disk hands over in a tick, at most.
     pub(crate) pace: u64,
+    /// Whether the cache holds a few frames only.
+    pub(crate) is_tiny: bool,
     pub(crate) has_ended: bool,
     pub(crate) counts: Counts,
     is_traced: bool,
@@ -60,8 +70,9 @@ impl Scenario {
                 streams.insert(key, made);
             }
         }
+        let size = random.below(3) as usize;
         let limits = Limits {
-            cache_len: [40_000, 200_000, 10_000_000][random.below(3) as usize],
+            cache_len: [40_000, 200_000, 10_000_000][size],
             ..Limits::default()
         };
         let pace = [2, 10, 400][random.below(3) as usize];
@@ -75,7 +86,14 @@ impl Scenario {
             reads: BTreeMap::new(),
             mapped: BTreeMap::new(),
             is_backward: false,
+            wants_reverse: false,
+            went_back: false,
+            skips: false,
+            looped: None,
+            stepping: None,
+            last_head: i64::MAX,
             pace,
+            is_tiny: size == 0,
             has_ended: false,
             counts: Counts::new(),
             is_traced: std::env::var_os("CAMRING_TRACE").is_some(),
@@ -108,6 +126,8 @@ impl Scenario {
     /// All streams begin anew at `target`.
     pub(crate) fn sent_to(&mut self, target: i64, is_sent: bool) {
         self.has_ended = false;
+        self.stepping = None;
+        self.last_head = target;
         for came in self.mapped.values_mut() {
             *came = Came::at(target, is_sent);
         }
@@ -125,6 +145,7 @@ impl Scenario {
         let head = self.head().unwrap_or_default();
         self.mapped.values_mut().for_each(|came| came.join(head));
         self.check();
+        self.last_head = head;
     }
 
     pub(crate) fn settle(&mut self) {
@@ -133,6 +154,7 @@ impl Scenario {
                 let wake = self.player.wake_at();
                 let is_idle = wake.is_none_or(|wake| wake > self.now_us);
                 assert!(is_idle, "{}: woken with nothing to do", self.context);
+                self.went_back |= self.wants_reverse && self.player.state() == State::Playing;
                 return;
             };
             match action {
@@ -180,9 +202,7 @@ impl Scenario {
     fn hear(&mut self, event: &Event) {
         self.trace(|| format!("  {event:?}"));
         match event {
-            Event::Jumped { from, to } if to < from && !self.is_backward => {
-                self.sent_to(to.0, true);
-            }
+            Event::Jumped { from, to } => self.jump(from.0, to.0),
             Event::End => self.has_ended = true,
             Event::LeftOut { .. } | Event::Failed { .. } => panic!("{}: {event:?}", self.context),
             _ => {}
@@ -193,16 +213,40 @@ impl Scenario {
         START_US - 500 * MS + self.random.below(20_000) as i64 * MS + self.random.below(1000) as i64
     }
 
-    pub(crate) fn seek(&mut self, target: i64) {
-        self.sent_to(target, true);
-        self.note("seek");
-        self.command(Command::Seek(Timestamp(target)));
+    /// The head jumped: over a stretch in which there is nothing, or to the begin of a loop.
+    fn jump(&mut self, from: i64, to: i64) {
+        let context = format!("{}: a jump from {from} to {to}", self.context);
+        let is_skip = (to < from) == self.is_backward;
+        if is_skip {
+            self.note("gap skipped");
+            let between = from.min(to) + 1..from.max(to);
+            let lies_between = |came: (&StreamKey, &Came)| {
+                let stream = &self.streams[came.0];
+                if self.is_backward {
+                    return stream.key_times().any(|time| between.contains(&time));
+                }
+                let target = came.1.targets[0];
+                let mut expected = stream.expected(target).into_iter();
+                expected.any(|due| between.contains(&due.earliest))
+            };
+            assert!(
+                self.skips && !self.mapped.iter().any(lies_between),
+                "{context}"
+            );
+            return;
+        }
+        self.note("loop");
+        let (start, end) = self.looped.unwrap_or_else(|| panic!("{context}"));
+        assert_eq!(to, if self.is_backward { end } else { start }, "{context}");
+        self.sent_to(to, !self.is_backward);
     }
 
     /// From here on everything is played to the end, and nothing may be missing.
     fn play_out(&mut self) {
-        self.is_backward = false;
+        self.wants_reverse = false;
         self.command(Command::SetReverse(false));
+        self.looped = None;
+        self.command(Command::Loop(None));
         self.seek(START_US + 1_000 * MS);
         self.command(Command::SetSpeed(Speed::FASTEST));
         self.command(Command::Play);
