@@ -234,7 +234,7 @@ impl Player {
             let holds = source.is_joining()
                 && !source.is_stalled
                 && self.now_us.saturating_sub(source.load_us) >= GRACE_US;
-            let limit = source.limit().map(|limit| limit.max(self.head));
+            let limit = source.limit(self.head).map(|limit| limit.max(self.head));
             let limit = if holds { Some(self.head) } else { limit };
             if let Some(limit) = limit.filter(|limit| *limit <= time) {
                 (time, is_edge) = (limit, false);
@@ -278,7 +278,9 @@ impl Player {
     fn blocking(&self) -> Vec<SourceId> {
         let target = self.seek;
         let blocks = |source: &Source| {
-            let is_short = source.limit().is_some_and(|limit| limit < self.awaited);
+            let is_short = source
+                .limit(self.head)
+                .is_some_and(|limit| limit < self.awaited);
             let is_held = self.is_waiting && (is_short || source.is_joining());
             let is_sought = target.is_some_and(|target| source.awaits(target));
             let at_step =

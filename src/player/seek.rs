@@ -168,26 +168,18 @@ impl Player {
         let is_first = source.streams.is_empty();
         source.add(key.stream);
         let head = self.head;
-        let target = self.seek;
         match self.mode {
             Mode::Stopped => {}
-            Mode::Forward => match target {
-                Some(target) => {
-                    // The search for a picture reads from before the head.
-                    let from = if self.search {
-                        target.plus_us(-1)
-                    } else {
-                        target
-                    };
-                    source.begin(Load::At(from));
-                    source.join_all(target);
-                }
-                None if is_first => {
-                    source.begin(Load::At(head));
-                    source.join_all(head);
-                }
-                None => source.extend(Load::At(head), head),
-            },
+            Mode::Forward if self.search => {
+                // It reads from before the head, and nothing was delivered yet.
+                source.begin(Load::At(head.plus_us(-1)));
+                source.join_all(head);
+            }
+            Mode::Forward if is_first => {
+                source.begin(Load::At(head));
+                source.join_all(head);
+            }
+            Mode::Forward => source.extend(Load::At(head), head),
             Mode::Backward => source.begin_back(head),
             Mode::Live => {
                 let uncommitted = self.live_uncommitted;

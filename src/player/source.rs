@@ -213,20 +213,27 @@ impl Source {
     }
 
     /// Up to where the head may go for this source; none where it does not matter.
-    pub(super) fn limit(&self) -> Option<Timestamp> {
+    pub(super) fn limit(&self, head: Timestamp) -> Option<Timestamp> {
         if self.is_ended || self.is_stalled || !self.steps.is_empty() || self.is_caught_up {
             return None;
         }
-        if self.is_full && self.next_due().is_some() {
+        if self.is_full && self.next_due().is_some() && !self.is_behind(head) {
             // Nothing is read before that is delivered, and the head stops there anyway.
             return None;
         }
         Some(self.horizon().unwrap_or(Timestamp::MIN))
     }
 
+    /// Whether the read under way has not come to the head, because earlier ones brought what
+    /// lies ahead: what it brings now is due at once and needs no room.
+    fn is_behind(&self, head: Timestamp) -> bool {
+        !self.is_joining() && self.newest.max(self.read_to) < Some(head)
+    }
+
     /// Whether everything at or before `time` was fed, or nothing is to be waited for.
     pub(super) fn knows(&self, time: Timestamp) -> bool {
-        self.is_caught_up || self.is_full || self.limit().is_none_or(|limit| limit >= time)
+        let is_read = self.limit(time).is_none_or(|limit| limit >= time);
+        self.is_caught_up || self.is_full || is_read
     }
 
     /// Whether streams that join at `target` need not wait for more.
@@ -276,7 +283,7 @@ impl Source {
     /// `skips`, of the next item.
     pub(super) fn wants_more(&self, head: Timestamp, ahead_us: i64, skips: bool) -> bool {
         if self.is_full {
-            return false;
+            return self.is_behind(head);
         }
         let Some((_, release, _)) = self.next() else {
             return true;

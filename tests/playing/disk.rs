@@ -34,8 +34,15 @@ impl Scenario {
     /// Every source hands over a little.
     pub(crate) fn hand_over(&mut self) {
         let sources: Vec<_> = self.reads.keys().copied().collect();
+        let now_us = self.now_us;
+        self.stuck = self.stuck.filter(|(_, until_us)| *until_us > now_us);
         for source in sources {
-            let count = self.random.below(self.pace + 1);
+            if self.stuck.is_some_and(|(stuck, _)| stuck == source) {
+                continue;
+            }
+            // Nobody else stalls meanwhile.
+            let least = u64::from(self.stuck.is_some());
+            let count = self.random.below(self.pace + 1).max(least);
             for _ in 0..count {
                 if !self.hand_over_one(source) {
                     break;
@@ -99,6 +106,23 @@ impl Scenario {
             is_over: what == Load::Nothing,
         };
         self.reads.insert(source, read);
+    }
+
+    /// A source hands over nothing for a while.
+    pub(crate) fn get_stuck(&mut self) {
+        let source = SourceId(self.below(3) as u32);
+        let until_us = self.now_us + self.below(8_000) as i64 * MS;
+        self.stuck = Some((source, until_us));
+        self.heads.clear();
+        self.were_stuck.insert(source);
+        self.note("disk stuck");
+        for (key, came) in &mut self.mapped {
+            came.is_joining |= key.source == source && !self.went_back;
+        }
+        for _ in 0..self.below(40) {
+            self.now_us += self.random.below(300) as i64 * MS;
+            self.tick();
+        }
     }
 
     /// Whether the player has all that it wants to have.

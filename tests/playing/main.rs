@@ -37,15 +37,18 @@ const TRIALS: u64 = 10_000;
 type Counts = BTreeMap<&'static str, u64>;
 
 /// What has to happen in each 1,000 scenarios at least once.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 17] = [
     "backward from standing",
+    "disk stuck",
     "frame",
     "gap",
     "gap skipped",
+    "left out",
     "loop",
     "map while playing",
     "map while playing backward",
     "map while standing",
+    "rejoin",
     "seek",
     "sound",
     "step",

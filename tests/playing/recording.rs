@@ -35,6 +35,18 @@ pub(crate) enum Piece {
     Preroll(usize),
 }
 
+impl Piece {
+    pub(crate) fn is_frame(self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Preroll(_))
+    }
+
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Self::OpenGap(n) | Self::Gap(n) | Self::Frame(n) | Self::Preroll(n) => n,
+        }
+    }
+}
+
 /// A piece, and when it may and when it must have come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
@@ -152,7 +164,7 @@ impl Stream {
         self.kind != Kind::Sound
     }
 
-    fn is_picture(&self, number: usize) -> bool {
+    pub(crate) fn is_picture(&self, number: usize) -> bool {
         self.has_pictures() && self.frames[number].track == 0
     }
 

@@ -1,7 +1,8 @@
 //! A scenario: what there is, how time passes, and what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use camring::base::time::TimeRange;
 use camring::frame::{Item, StreamId};
 use camring::player::{Action, Command, Event, Limits, Player, SourceId, Speed, State, StreamKey};
 
@@ -37,10 +38,15 @@ pub(crate) struct Scenario {
     pub(crate) looped: Option<(i64, i64)>,
     /// Steps under way: where they go, if that is known, and whether that is an end.
     pub(crate) stepping: Option<(Option<i64>, bool)>,
+    /// Where the head has been since the last time that a source got stuck.
+    pub(crate) heads: Vec<i64>,
     /// Where the head was before.
     pub(crate) last_head: i64,
     /// How much the disk hands over in a tick, at most.
     pub(crate) pace: u64,
+    /// A source that hands over nothing, until when; and all that have ever been so.
+    pub(crate) stuck: Option<(SourceId, i64)>,
+    pub(crate) were_stuck: BTreeSet<SourceId>,
     /// Whether the cache holds a few frames only.
     pub(crate) is_tiny: bool,
     pub(crate) has_ended: bool,
@@ -73,6 +79,7 @@ impl Scenario {
         let size = random.below(3) as usize;
         let limits = Limits {
             cache_len: [40_000, 200_000, 10_000_000][size],
+            stall_us: if menu == Menu::Full { 500 } else { 5_000 } * MS,
             ..Limits::default()
         };
         let pace = [2, 10, 400][random.below(3) as usize];
@@ -91,8 +98,11 @@ impl Scenario {
             skips: false,
             looped: None,
             stepping: None,
+            heads: Vec::new(),
             last_head: i64::MAX,
             pace,
+            stuck: None,
+            were_stuck: BTreeSet::new(),
             is_tiny: size == 0,
             has_ended: false,
             counts: Counts::new(),
@@ -128,8 +138,12 @@ impl Scenario {
         self.has_ended = false;
         self.stepping = None;
         self.last_head = target;
-        for came in self.mapped.values_mut() {
+        self.heads.clear();
+        let stuck = self.stuck.map(|(source, _)| source);
+        for (key, came) in &mut self.mapped {
             *came = Came::at(target, is_sent);
+            // It may stall, and join later.
+            came.is_joining = is_sent && Some(key.source) == stuck;
         }
     }
 
@@ -146,6 +160,9 @@ impl Scenario {
         self.mapped.values_mut().for_each(|came| came.join(head));
         self.check();
         self.last_head = head;
+        if self.heads.last() != Some(&head) {
+            self.heads.push(head);
+        }
     }
 
     pub(crate) fn settle(&mut self) {
@@ -183,7 +200,10 @@ impl Scenario {
             Item::Frame(frame) => Piece::Frame(stream.number(frame)),
             Item::Preroll(frame) => Piece::Preroll(stream.number(frame)),
             Item::Gap(gap) => stream.piece_of(gap),
-            Item::Setup(_) => return,
+            Item::Setup(_) => {
+                self.begin(key);
+                return;
+            }
         };
         self.trace(|| format!("  {}/{} {piece:?}", key.source, key.stream.0));
         let kind = match item {
@@ -204,13 +224,38 @@ impl Scenario {
         match event {
             Event::Jumped { from, to } => self.jump(from.0, to.0),
             Event::End => self.has_ended = true,
-            Event::LeftOut { .. } | Event::Failed { .. } => panic!("{}: {event:?}", self.context),
+            Event::LeftOut { key, range } => self.leave_out(*key, *range),
+            Event::Failed { .. } => panic!("{}: {event:?}", self.context),
             _ => {}
         }
     }
 
     pub(crate) fn random_time(&mut self) -> i64 {
         START_US - 500 * MS + self.random.below(20_000) as i64 * MS + self.random.below(1000) as i64
+    }
+
+    /// A setup comes: behind what has come, a stream whose source was stuck begins anew.
+    fn begin(&mut self, key: StreamKey) {
+        let head = self.head().unwrap_or_default();
+        let (stream, mut heads) = (&self.streams[&key], self.heads.clone());
+        heads.push(head);
+        let Some(came) = self.mapped.get_mut(&key) else {
+            return;
+        };
+        if self.were_stuck.contains(&key.source) && came.has_frames() && !self.is_backward {
+            came.rejoin(stream, heads);
+            self.note("rejoin");
+        }
+    }
+
+    /// The clock went on without a source.
+    fn leave_out(&mut self, key: StreamKey, range: TimeRange) {
+        let context = format!("{}: {range:?} of {key:?}", self.context);
+        assert!(self.were_stuck.contains(&key.source), "{context}");
+        self.note("left out");
+        let came = self.mapped.get_mut(&key).unwrap();
+        assert!(came.left_out.replace(range).is_none(), "{context}: twice");
+        assert!(range.start < range.end, "{context}");
     }
 
     /// The head jumped: over a stretch in which there is nothing, or to the begin of a loop.
@@ -222,6 +267,9 @@ impl Scenario {
             let between = from.min(to) + 1..from.max(to);
             let lies_between = |came: (&StreamKey, &Came)| {
                 let stream = &self.streams[came.0];
+                if self.were_stuck.contains(&came.0.source) {
+                    return false;
+                }
                 if self.is_backward {
                     return stream.key_times().any(|time| between.contains(&time));
                 }
@@ -243,6 +291,7 @@ impl Scenario {
 
     /// From here on everything is played to the end, and nothing may be missing.
     fn play_out(&mut self) {
+        self.stuck = None;
         self.wants_reverse = false;
         self.command(Command::SetReverse(false));
         self.looped = None;

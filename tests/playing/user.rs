@@ -38,7 +38,7 @@ impl Scenario {
     }
 
     fn act_freely(&mut self) {
-        match self.below(16) {
+        match self.below(17) {
             0..=2 => self.seek_anywhere(),
             3..=5 => self.play(),
             6 => self.pause(),
@@ -47,7 +47,10 @@ impl Scenario {
             9 | 10 => self.map_or_unmap(),
             11 | 12 => self.turn_round(),
             13 => self.set_loop(),
-            _ if self.is_settled() && self.stepping.is_none() => self.step(),
+            14 if self.stepping.is_none() => self.get_stuck(),
+            _ if self.is_settled() && self.stepping.is_none() && self.stuck.is_none() => {
+                self.step();
+            }
             _ => {}
         }
     }
