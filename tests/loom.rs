@@ -25,5 +25,7 @@ mod live;
 mod seqlock;
 #[path = "loom/sleeper.rs"]
 mod sleeper;
+#[path = "loom/task.rs"]
+mod task;
 #[path = "loom/wake.rs"]
 mod wake;

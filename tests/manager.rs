@@ -105,6 +105,56 @@ fn delivered(items: &Receiver, stream: u64) -> Vec<(u64, bool)> {
     numbers
 }
 
+/// Where the queue loses nothing, the playing waits for it: a program behind a pipe that stands
+/// still, or a slow disk. A seek delivers a whole group of pictures at once, and the queue has room
+/// for four.
+#[test]
+fn playing_waits_for_a_queue_that_must_not_lose_anything() {
+    let dir = recorded(&[1], 0..600);
+    for waits in [true, false] {
+        let (tell, events) = mpsc::channel();
+        let options = ManagerOptions {
+            queue: ChannelLimits {
+                item_count: 4,
+                ..ChannelLimits::default()
+            },
+            waits,
+            on_event: Some(Box::new(move |event| {
+                let _ = tell.send(event.clone());
+            })),
+            ..ManagerOptions::default()
+        };
+        let manager = Manager::start(options).unwrap();
+        let volume = Volume::open(dir.path()).unwrap();
+        let source = manager.add_volume(volume).unwrap();
+        let items = manager.map(&[key(source, 1)], StreamId(1)).unwrap();
+        manager.command(Command::SetSpeed(Speed::FASTEST)).unwrap();
+        manager.command(Command::Seek(time_of(24))).unwrap();
+        manager.command(Command::Play).unwrap();
+        let mut numbers = Vec::new();
+        let mut is_over = false;
+        while !is_over {
+            // In this order: what came before the end is in the queue then.
+            is_over = events.try_iter().any(|event| event == Event::End);
+            numbers.extend(delivered_more(&items, 1));
+            std::thread::yield_now();
+        }
+        let all = numbers == (0..600).collect::<Vec<_>>();
+        assert_eq!((all, items.lost_count() == 0), (waits, waits));
+    }
+}
+
+/// The numbers of what has come since the last look.
+fn delivered_more(items: &Receiver, stream: u64) -> Vec<u64> {
+    let frames = std::iter::from_fn(|| items.try_recv().ok()).filter_map(|(_, item)| match item {
+        Item::Frame(frame) | Item::Preroll(frame) => Some(frame),
+        Item::Setup(_) | Item::Gap(_) => None,
+    });
+    frames
+        .map(|frame| number_of(StreamId(stream), &frame))
+        .collect()
+}
+
 #[test]
 fn streams_of_two_volumes_are_played_to_their_end_without_a_missing_frame() {
     let volumes = [recorded(&[1, 2], 0..600), recorded(&[3], 100..500)];

@@ -2,7 +2,8 @@
 //!
 //! Under `cfg(camring_loom)` the same names come from loom, so that the models in `tests/loom.rs`
 //! run the code that ships. Nothing else in the crate imports them from `std`. Locks that never
-//! meet a hot path (the control socket's) are `std`'s own and are not modelled.
+//! meet a hot path (the control socket's) are `std`'s own and are not modelled; a lock that is part
+//! of a lock-free protocol is a `ModelledMutex`.
 
 // Loom's own `Arc` lacks half of what std's can do, and its counting is not ours to model.
 pub use std::sync::{Arc, Weak};
@@ -11,12 +12,14 @@ pub use std::sync::{Arc, Weak};
 pub use crossbeam_utils::sync::{Parker, Unparker};
 #[cfg(not(camring_loom))]
 pub use std::sync::{
-    OnceLock,
+    Mutex as ModelledMutex, OnceLock,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
 };
 
 #[cfg(camring_loom)]
 pub use self::models::{OnceLock, Parker, Unparker};
+#[cfg(camring_loom)]
+pub use loom::sync::Mutex as ModelledMutex;
 #[cfg(camring_loom)]
 pub use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 

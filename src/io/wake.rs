@@ -7,15 +7,18 @@
 //!
 //! The bell of a real device is an eventfd that the ring always has a read pending on. A thread
 //! that drives no device waits as a [`Sleeper`], whose bell unparks it; so does the one that drives
-//! a simulated device.
+//! a simulated device. A task of an async runtime waits with a `Sleeper` as well: the bell then also
+//! wakes the task that polled last.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::PoisonError;
+use std::task::{self, Context, Poll};
 use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 
 use crate::base::error::{Error, Result};
-use crate::base::sync::{Arc, AtomicBool, Ordering, Parker, Unparker, fence};
+use crate::base::sync::{Arc, AtomicBool, ModelledMutex, Ordering, Parker, Unparker, fence};
 
 /// Whether a thread sleeps, or is about to.
 #[derive(Debug)]
@@ -72,7 +75,29 @@ struct Shared {
 #[derive(Debug)]
 enum Bell {
     Event(OwnedFd),
-    Thread(Unparker),
+    /// A thread, and the task that waits in its place if there is one.
+    Thread(Unparker, TaskSlot),
+}
+
+/// The task that is to be polled again. Held for one assignment by either side, so that whoever
+/// rings is not held up.
+#[derive(Debug, Default)]
+struct TaskSlot(ModelledMutex<Option<task::Waker>>);
+
+impl TaskSlot {
+    fn set(&self, task: Option<task::Waker>) -> Option<task::Waker> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *slot, task)
+    }
+
+    /// Has the task polled again. What wakes it is somebody else's code: a panic there must not
+    /// end the thread that rings.
+    fn wake(&self) {
+        let Some(task) = self.set(None) else { return };
+        if std::panic::catch_unwind(|| task.wake()).is_err() {
+            tracing::error!("the waker of a task has panicked");
+        }
+    }
 }
 
 impl Waker {
@@ -90,7 +115,7 @@ impl Waker {
 
     /// A waker that unparks a thread.
     pub(super) fn with_thread(unparker: Unparker) -> Self {
-        Self::with_bell(Bell::Thread(unparker))
+        Self::with_bell(Bell::Thread(unparker, TaskSlot::default()))
     }
 
     fn with_bell(bell: Bell) -> Self {
@@ -115,8 +140,9 @@ impl Waker {
             // Fails, or blocks, only when 2^64 wake-ups are pending; the sleeper takes them all
             // at once.
             Bell::Event(event) => rustix::io::write(event, &ONE).is_ok(),
-            Bell::Thread(unparker) => {
+            Bell::Thread(unparker, task) => {
                 unparker.unpark();
+                task.wake();
                 true
             }
         }
@@ -130,12 +156,19 @@ impl Waker {
     pub(super) fn event(&self) -> Option<BorrowedFd<'_>> {
         match &self.0.bell {
             Bell::Event(event) => Some(event.as_fd()),
-            Bell::Thread(_) => None,
+            Bell::Thread(..) => None,
+        }
+    }
+
+    fn set_task(&self, task: Option<task::Waker>) {
+        if let Bell::Thread(_, slot) = &self.0.bell {
+            // What was there is dropped here, on the task's own thread.
+            drop(slot.set(task));
         }
     }
 }
 
-/// A thread that waits for work and drives no device.
+/// A thread, or a task of an async runtime, that waits for work and drives no device.
 #[derive(Debug)]
 pub struct Sleeper {
     parker: Parker,
@@ -179,6 +212,23 @@ impl Sleeper {
         }
     }
 
+    /// As [`wait_for`](Self::wait_for), for a task: pending until `look` finds something. Whoever
+    /// may change that calls [`Waker::wake`] afterwards, which wakes the task that polled last.
+    pub fn poll_for<T>(&self, task: &Context<'_>, mut look: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(found) = look() {
+            return Poll::Ready(found);
+        }
+        // Before the flag: who takes that finds the task.
+        self.waker.set_task(Some(task.waker().clone()));
+        self.waker.flag().prepare();
+        // Once more, now that wakers know: what came before they did is seen here.
+        let Some(found) = look() else {
+            return Poll::Pending;
+        };
+        self.waker.flag().cancel();
+        Poll::Ready(found)
+    }
+
     /// As [`wait_for`](Self::wait_for), but no longer than `timeout`.
     pub fn wait_at_most<T>(
         &self,
@@ -202,14 +252,38 @@ impl Sleeper {
     /// The next item that `pop` finds in a queue, or `None` when the queue `is_over` and empty.
     /// Whoever ends it stores that with Release, behind the last item, and calls [`Waker::wake`].
     pub fn next<T>(&self, is_over: &AtomicBool, mut pop: impl FnMut() -> Option<T>) -> Option<T> {
-        self.wait_for(|| {
-            // In this order: what was queued before the end is found after it. Acquire: pairs with
-            // the Release store.
-            let is_over = is_over.load(Ordering::Acquire);
-            let item = pop();
-            (item.is_some() || is_over).then_some(item)
-        })
+        self.wait_for(|| next_or_end(is_over, &mut pop))
     }
+
+    /// As [`next`](Self::next), for a task.
+    pub fn poll_next<T>(
+        &self,
+        task: &Context<'_>,
+        is_over: &AtomicBool,
+        mut pop: impl FnMut() -> Option<T>,
+    ) -> Poll<Option<T>> {
+        self.poll_for(task, || next_or_end(is_over, &mut pop))
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        // A task may own the sleeper that it waits with: a waker that kept the task would keep both.
+        self.waker.set_task(None);
+    }
+}
+
+/// An item, or `Some(None)` at the end of its queue; `None` while there is neither.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is that of all who look for something"
+)]
+fn next_or_end<T>(is_over: &AtomicBool, pop: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
+    // In this order: what was queued before the end is found after it. Acquire: pairs with the
+    // Release store.
+    let is_over = is_over.load(Ordering::Acquire);
+    let item = pop();
+    (item.is_some() || is_over).then_some(item)
 }
 
 #[cfg(all(test, not(camring_loom)))]

@@ -17,6 +17,9 @@ use crate::reader::Sleeper;
 /// How many actions are done before requests and readers are looked at again.
 const ACTION_COUNT: usize = 1024;
 
+/// How often a full queue is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Everything that the manager's thread has.
 pub(super) struct Engine {
     player: Player,
@@ -26,6 +29,8 @@ pub(super) struct Engine {
     setups: BTreeMap<StreamKey, Arc<StreamSetup>>,
     on_event: Option<EventSink>,
     tell_items: bool,
+    /// Whether nothing is delivered while a queue is full.
+    waits: bool,
     mailbox: Arc<Mailbox>,
     sleeper: Sleeper,
     is_over: bool,
@@ -40,6 +45,7 @@ impl Engine {
             setups: BTreeMap::new(),
             on_event: options.on_event,
             tell_items: options.tell_items,
+            waits: options.waits,
             mailbox,
             sleeper,
             is_over: false,
@@ -64,6 +70,9 @@ impl Engine {
             source.feed(&mut self.player);
         }
         for _ in 0..ACTION_COUNT {
+            if self.is_held_up() {
+                break;
+            }
             let Some(action) = self.player.poll(now_us()) else {
                 break;
             };
@@ -77,9 +86,20 @@ impl Engine {
         });
     }
 
+    /// Whether a queue is full that is waited for.
+    fn is_held_up(&self) -> bool {
+        self.waits && !self.outlets.values().all(Outlet::has_room)
+    }
+
     /// Sleeps until there is something to do.
     fn wait(&self) {
         let (player, mailbox) = (&self.player, &self.mailbox);
+        if self.is_held_up() {
+            // Nobody tells that there is room again. A queue is deep enough for many such looks.
+            let asked = || (!mailbox.is_empty()).then_some(());
+            self.sleeper.wait_at_most(LOOK, asked);
+            return;
+        }
         let look = || {
             let mut sources = self.sources.values();
             let has_more = !mailbox.is_empty() || sources.any(|source| source.is_ready(player));

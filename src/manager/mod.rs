@@ -35,8 +35,12 @@ use crate::volume::Volume;
 pub struct ManagerOptions {
     /// What the player keeps to: memory, how far ahead it reads, how often it tells the time.
     pub limits: Limits,
-    /// How much may wait for one sink; beyond that the sink loses frames, counted.
+    /// How much may wait for one sink; beyond that the sink loses frames, counted, unless `waits`.
     pub queue: ChannelLimits,
+    /// Whether playing waits, for all, while the queue of any sink is full, so that none loses a
+    /// frame: for files and pipes. It goes on where it stood, as fast as the sink allows, until it
+    /// has caught up. Commands to the player wait, too; slots can be unmapped at any time.
+    pub waits: bool,
     /// Told what happens, on the manager's thread, which it must not hold up. Default: nobody.
     pub on_event: Option<EventSink>,
     /// Whether it is told each frame, too, and how late it was: [`Event::Delivered`].
@@ -48,6 +52,7 @@ impl fmt::Debug for ManagerOptions {
         f.debug_struct("ManagerOptions")
             .field("limits", &self.limits)
             .field("queue", &self.queue)
+            .field("waits", &self.waits)
             .field("tell_items", &self.tell_items)
             .finish_non_exhaustive()
     }
@@ -124,20 +129,34 @@ impl Manager {
     /// seconds.
     ///
     /// A queue that is too slow loses frames, counted, up to the next key frame, and is told so by a
-    /// gap. Dropping it ends the mapping, as [`unmap`](Self::unmap) does.
+    /// gap, unless the manager [waits](ManagerOptions::waits). Dropping it ends the mapping, as [`unmap`](Self::unmap) does.
     ///
     /// # Errors
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) when there are no keys, [`Exists`](crate::ErrorKind::Exists) when
     /// the slot is in use, [`Failed`](crate::ErrorKind::Failed) when the manager's thread has ended.
     pub fn map(&self, keys: &[StreamKey], slot: StreamId) -> Result<Receiver> {
-        if keys.is_empty() {
-            return Err(Error::invalid("a slot needs a stream to play"));
-        }
-        self.mailbox.take_slot(slot)?;
+        self.map_together(&[(keys, slot)])
+    }
+
+    /// As [`map`](Self::map), for several slots with one queue, in which their items lie in the order
+    /// of delivery.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map); slots before the one that is refused are mapped until the queue, which
+    /// nobody has, is seen to be gone.
+    pub fn map_together(&self, slots: &[(&[StreamKey], StreamId)]) -> Result<Receiver> {
         let (sink, receiver) = channel(self.queue);
-        let outlet = Outlet::new(slot, keys, sink);
-        self.mailbox.send(Request::Map(outlet))?;
+        let queue = Arc::new(Mutex::new(sink));
+        for (keys, slot) in slots {
+            if keys.is_empty() {
+                return Err(Error::invalid("a slot needs a stream to play"));
+            }
+            self.mailbox.take_slot(*slot)?;
+            let outlet = Outlet::new(*slot, keys, queue.clone());
+            self.mailbox.send(Request::Map(outlet))?;
+        }
         Ok(receiver)
     }
 

@@ -1,8 +1,10 @@
 //! What is mapped to one slot: a queue, and the streams that lead into it. Decides which of them
 //! the slot is given; when, is decided in `player`.
 
+use std::sync::Mutex;
+
 use crate::base::error::ErrorKind;
-use crate::base::sync::Arc;
+use crate::base::sync::{Arc, lock};
 use crate::base::time::{Timestamp, US_PER_S};
 use crate::frame::filter::ChannelSink;
 use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
@@ -11,6 +13,9 @@ use crate::player::StreamKey;
 /// How long a stream of a history must be silent before another one takes over, in microseconds.
 const SILENCE_US: i64 = 2 * US_PER_S;
 
+/// The queue of one slot or of several. Only the manager's thread takes the lock.
+pub(super) type SharedQueue = Arc<Mutex<ChannelSink>>;
+
 /// A slot.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -18,7 +23,7 @@ pub(super) struct Outlet {
     keys: Vec<Part>,
     /// The stream that is played now, and the time of its newest frame.
     holder: Option<(StreamKey, Timestamp)>,
-    queue: ChannelSink,
+    queue: SharedQueue,
     /// The queue is gone: nobody wants more.
     pub(super) is_over: bool,
 }
@@ -55,7 +60,7 @@ impl Part {
 
 impl Outlet {
     /// `keys` lead into `queue`, as `slot`.
-    pub(super) fn new(slot: StreamId, keys: &[StreamKey], queue: ChannelSink) -> Self {
+    pub(super) fn new(slot: StreamId, keys: &[StreamKey], queue: SharedQueue) -> Self {
         let mut own: Vec<StreamKey> = keys.to_vec();
         own.sort_unstable();
         own.dedup();
@@ -67,6 +72,11 @@ impl Outlet {
             queue,
             is_over: false,
         }
+    }
+
+    /// Whether its queue has room for whatever may come next.
+    pub(super) fn has_room(&self) -> bool {
+        lock(&self.queue).has_room()
     }
 
     /// The streams that lead here.
@@ -121,7 +131,7 @@ impl Outlet {
     }
 
     fn offer(&mut self, item: Item) -> bool {
-        let offered = self.queue.accept(self.slot, item);
+        let offered = lock(&self.queue).accept(self.slot, item);
         // A full queue counts what it loses; one that is gone ends the mapping.
         if let Err(e) = &offered {
             self.is_over |= e.kind() == ErrorKind::Failed;

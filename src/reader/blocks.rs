@@ -11,6 +11,7 @@ use crate::io::buffer::{Buffer, BufferPool};
 use crate::io::{Completion, Device, Op, Request};
 use crate::table::{RowState, TableRow};
 use crate::volume::fetch::Fetcher;
+use crate::volume::index::{BlockContents, Hole};
 use crate::volume::void::Verdict;
 use crate::volume::{Volume, index, load, walk};
 
@@ -22,6 +23,8 @@ const READS_IN_FLIGHT: usize = 4;
 pub(super) struct BlockIndex {
     pub(super) id: BlockId,
     pub(super) sections: Vec<StreamSection>,
+    /// In the order of their places.
+    pub(super) holes: Vec<Hole>,
 }
 
 /// Reads of one block, in order: so many submitted, so many taken.
@@ -110,19 +113,26 @@ impl Blocks<'_> {
         let state = now.map_or(row.state, |now| now.state);
         let mut fetch = Fetcher::new(&mut *self.device);
         let (limit, verdict) = (self.limit, &self.verdict);
-        let counts = |run: &RunHeader| run.position() <= limit && verdict.counts(run.position());
-        let sections = match state {
+        let counts = |position| position <= limit && verdict.counts(position);
+        let BlockContents { sections, holes } = match state {
             RowState::Sealed => {
-                index::sections_of_block(&mut fetch, &geometry, &id, wanted, counts)?
+                index::sections_of_block(&mut fetch, &geometry, &id, wanted, counts)
             }
             RowState::Open => {
-                let runs = live.iter().filter(|run| counts(run));
+                let runs = live.iter().filter(|run| counts(run.position()));
                 let runs: Vec<_> = runs.map(|run| only(run, wanted)).collect();
-                index::sections_of_runs(&mut fetch, &geometry, runs.iter())
+                BlockContents {
+                    sections: index::sections_of_runs(&mut fetch, &geometry, runs.iter()),
+                    holes: Vec::new(),
+                }
             }
-            _ => index::walked_sections(&mut fetch, &geometry, &id, wanted, counts)?,
+            _ => index::walked_sections(&mut fetch, &geometry, &id, wanted, counts),
         };
-        Ok(BlockIndex { id, sections })
+        Ok(BlockIndex {
+            id,
+            sections,
+            holes,
+        })
     }
 
     /// The identity of the block of `row`.

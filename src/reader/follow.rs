@@ -91,6 +91,7 @@ impl Job<'_> {
         let index = BlockIndex {
             id: run.id,
             sections: Vec::new(),
+            holes: Vec::new(),
         };
         let Some(row) = row else {
             // The ring has gone around since the run was written.

@@ -291,12 +291,29 @@ impl Job<'_> {
             let (at, wanted) = (StartAt::NOWHERE, 0);
             return Some(Begin { at, wanted });
         }
-        let volume = self.blocks.volume;
-        let known = volume.stream(stream)?;
-        let row = volume.table().block(known.last_sequence)?;
-        let time = known.last_time?;
+        let (sequence, time) = self.newest_of(stream)?;
+        let row = self.blocks.volume.table().block(sequence)?;
         let range = TimeRange::new(time, time);
         start_of(&mut self.blocks, &[row], stream, &range)
+    }
+
+    /// The block and the time of the newest frames of a stream. What was written last is in the list
+    /// of live runs a little before the volume knows it.
+    fn newest_of(&self, stream: StreamId) -> Option<(Sequence, Timestamp)> {
+        let volume = self.blocks.volume;
+        // In this order: a block that is sealed in between is in both.
+        let live = volume.live().runs();
+        let live = live.filter(|run| self.blocks.counts(run.position()));
+        let own = live.filter_map(|run| {
+            let mut own = run.chunks.iter().filter(|entry| entry.stream == stream);
+            let framed = own.rfind(|entry| entry.chunk.has_frames)?;
+            Some((run.id.sequence, framed.chunk.times.end))
+        });
+        let known = || {
+            let known = volume.stream(stream)?;
+            Some((known.last_sequence, known.last_time?))
+        };
+        own.last().or_else(known)
     }
 
     /// A stored block.
@@ -317,7 +334,19 @@ impl Job<'_> {
             chunks.extend(visible);
         }
         chunks.sort_unstable_by_key(|wanted| wanted.chunk.offset);
-        self.chunks(row, &index, &chunks)
+        let mut rest = chunks.as_slice();
+        for hole in &index.holes {
+            let before = rest.partition_point(|wanted| wanted.chunk.offset < hole.end);
+            let (chunks, behind) = rest.split_at(before);
+            if let Err(stop) = self.chunks(row, &index, chunks)? {
+                return Ok(Err(stop));
+            }
+            if hole.times.overlaps(&self.range) {
+                self.lost(row.sequence, hole.times, GapCause::Damaged);
+            }
+            rest = behind;
+        }
+        self.chunks(row, &index, rest)
     }
 
     /// The chunks of a section that are to be read.
@@ -432,18 +461,24 @@ impl Job<'_> {
     /// A block that cannot be read: a gap for every wanted stream. In a list of blocks, one that
     /// the ring has just taken is missing like those that it took before.
     fn lost_block(&mut self, row: &TableRow, kind: ErrorKind) -> Flow {
-        let is_list = self.begins.is_empty();
         let cause = match kind {
-            ErrorKind::Overwritten if is_list => {
+            ErrorKind::Overwritten if self.begins.is_empty() => {
                 self.outlet.note_missing(row.sequence);
                 return Ok(());
             }
             ErrorKind::Overwritten => GapCause::Overwritten,
             _ => GapCause::Damaged,
         };
+        self.lost(row.sequence, row.times, cause);
+        self.send()
+    }
+
+    /// Tells all wanted streams that something of block `sequence` is lost.
+    fn lost(&mut self, sequence: Sequence, times: TimeRange, cause: GapCause) {
+        let is_list = self.begins.is_empty();
         let begun = |stream: &StreamId| {
             let begin = self.begins.get(stream);
-            is_list || begin.is_some_and(|begin| begin.at.sequence <= row.sequence)
+            is_list || begin.is_some_and(|begin| begin.at.sequence <= sequence)
         };
         let streams: Vec<_> = self.wanted().unwrap_or_else(|| {
             let known = self.blocks.volume.streams().into_iter();
@@ -451,9 +486,8 @@ impl Job<'_> {
         });
         for stream in streams {
             self.deliverer
-                .lost(stream, row.sequence, row.times, cause, &mut self.out);
+                .lost(stream, sequence, times, cause, &mut self.out);
         }
-        self.send()
     }
 
     pub(super) fn send(&mut self) -> Flow {

@@ -12,14 +12,18 @@ mod outlet;
 mod plan;
 mod query;
 mod start;
+#[cfg(feature = "tokio")]
+mod stream;
 
 use std::fmt;
 use std::sync::mpsc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 pub use self::outlet::{AfterRead, Step};
 pub use self::query::{Query, Select, Until};
+#[cfg(feature = "tokio")]
+pub use self::stream::FrameStream;
 pub use crate::io::wake::{Sleeper, Waker};
 
 use self::outlet::{Inlet, Outlet, Stopper, ring};
@@ -44,7 +48,13 @@ pub struct Reader {
     reads: Vec<Stopper>,
 }
 
-/// The items of one read, in the order of the blocks; an iterator. Dropping it ends the read.
+/// The items of one read, in the order of the blocks. Dropping it ends the read.
+///
+/// An iterator for threads, which waits for the next item. For tasks of an async runtime,
+/// [`next_async`](Self::next_async) is the same as a future; see [`Completion`] for how it is used.
+/// Both may be mixed.
+///
+/// [`Completion`]: crate::writer::Completion
 #[derive(Debug)]
 pub struct Frames<'r> {
     inlet: Inlet,
@@ -194,10 +204,23 @@ impl fmt::Debug for Reader {
     }
 }
 
-impl Frames<'_> {
+impl<'r> Frames<'r> {
     /// The next item if it is there already; `None` says nothing about what comes later.
     pub fn try_next(&mut self) -> Option<Recorded> {
-        std::iter::from_fn(|| self.inlet.try_next()).find_map(item_of)
+        std::iter::from_fn(|| self.inlet.try_next()).find_map(Step::into_item)
+    }
+
+    /// As [`next`](Iterator::next), for a task of an async runtime: the next item, or `None` at the
+    /// end of the read; pending while there is neither, and `task` is woken for one of them. Only
+    /// the task that polled last is woken.
+    pub fn poll_next(&mut self, task: &mut Context<'_>) -> Poll<Option<Recorded>> {
+        self.inlet.poll_item(task)
+    }
+
+    /// The next item, or `None` at the end of the read, as a future. Dropping the future loses
+    /// nothing: the item comes next time. Dropping the `Frames` ends the read.
+    pub fn next_async(&mut self) -> impl Future<Output = Option<Recorded>> + Send + use<'_, 'r> {
+        std::future::poll_fn(|task| self.poll_next(task))
     }
 
     /// Ends the read.
@@ -221,14 +244,7 @@ impl Iterator for Frames<'_> {
 
     /// The next item; waits for it.
     fn next(&mut self) -> Option<Recorded> {
-        std::iter::from_fn(|| self.inlet.next()).find_map(item_of)
-    }
-}
-
-fn item_of(step: Step) -> Option<Recorded> {
-    match step {
-        Step::Item(item) => Some(item),
-        Step::UpTo(_) | Step::CaughtUp => None,
+        std::iter::from_fn(|| self.inlet.next()).find_map(Step::into_item)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 
 use ringbuf::traits::{Consumer, Observer, Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
@@ -32,6 +33,16 @@ pub enum Step {
     UpTo(Timestamp),
     /// All that is recorded now was handed over, and the read waits for more.
     CaughtUp,
+}
+
+impl Step {
+    /// What was read, if this is it.
+    pub(super) fn into_item(self) -> Option<Recorded> {
+        match self {
+            Step::Item(item) => Some(item),
+            Step::UpTo(_) | Step::CaughtUp => None,
+        }
+    }
 }
 
 /// What both ends share.
@@ -180,6 +191,21 @@ impl Inlet {
         let item = self.sleeper.next(&shared.is_finished, || ring.try_pop());
         self.room.wake();
         item
+    }
+
+    /// The next of what was read; `None` when the read is over. Pending while there is neither.
+    pub(super) fn poll_item(&mut self, task: &Context<'_>) -> Poll<Option<Recorded>> {
+        let Self { ring, shared, .. } = self;
+        let mut is_empty = true;
+        let polled = self.sleeper.poll_next(task, &shared.is_finished, || {
+            std::iter::from_fn(|| ring.try_pop())
+                .inspect(|_| is_empty = false)
+                .find_map(Step::into_item)
+        });
+        if !is_empty {
+            self.room.wake();
+        }
+        polled
     }
 
     /// The next item if it is there already.

@@ -95,7 +95,8 @@ impl BlockTable {
         rows
     }
 
-    /// The presentation times of all blocks; none where nothing is recorded.
+    /// The presentation times of all blocks, those of setups and gaps among them; none where nothing
+    /// is recorded.
     pub fn time_range(&self) -> Option<TimeRange> {
         self.blocks()
             .map(|row| row.times)

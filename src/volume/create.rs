@@ -37,6 +37,15 @@ pub struct CreateOptions {
     pub replace: bool,
 }
 
+/// What creating a volume would come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreatePlan {
+    /// The measures of the new volume. Its file system may ask for longer units.
+    pub geometry: Geometry,
+    /// Whether a volume is there, or what is left of one, that would be destroyed.
+    pub replaces: bool,
+}
+
 /// How many slots get a header at creation. Two must agree at all times, and the first life
 /// overwrites them one by one: with four, a write that is torn there leaves enough.
 const FIRST_HEADERS: u64 = 4;
@@ -118,6 +127,18 @@ pub fn create_until(
         let _ = std::fs::remove_dir(dir);
     }
     made
+}
+
+/// What [`create`] would do, without changing anything. Whether the file system takes direct I/O and
+/// the system has `io_uring` is not tried.
+///
+/// # Errors
+///
+/// As [`create`].
+pub fn plan(dir: &Path, options: &CreateOptions) -> Result<CreatePlan> {
+    let geometry = options.geometry(crate::base::geometry::PAGE_LEN)?;
+    let replaces = site::check(dir, options.replace, geometry.device_len())?;
+    Ok(CreatePlan { geometry, replaces })
 }
 
 /// Writes the headers that make a device a volume: block 0 into the first slots, flushed.

@@ -4,11 +4,11 @@
 //! ring is a rotated sorted array: a binary search comes close, and probing on until
 //! [`PROBE_COUNT`] usable slots show nothing newer makes up for headers that were never written,
 //! torn or lost. A brute-forced model of the protocol has shown eight to be enough, and fewer not
-//! always; `tests/crash.rs` is its successor on the real code.
+//! always; `tests/crash` is its successor on the real code.
 
 use super::fetch::Fetcher;
 use super::locate::Located;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::geometry::Sequence;
 use crate::block::header::SlotRange;
 use crate::block::{BlockHeader, PAGE_LEN};
@@ -26,6 +26,8 @@ pub struct Head {
     pub header: Option<BlockHeader>,
     /// How many pages were read to find it.
     pub read_count: u64,
+    /// How many of the last slots that were probed could not be read: newer headers may be there.
+    pub unreadable_count: u32,
 }
 
 /// Reads the header in `slot`, if it is one of this volume and this slot.
@@ -38,11 +40,22 @@ pub fn header_in_slot<D: Device + ?Sized>(
     located: &Located,
     slot: u64,
 ) -> Option<BlockHeader> {
-    let page = fetch
-        .read(located.geometry.offset_of_slot(slot), PAGE_LEN)
-        .ok()?;
-    let header = BlockHeader::decode(&page).ok()?;
-    belongs(&header, located, slot).then_some(header)
+    read_header(fetch, located, slot).ok().flatten()
+}
+
+/// The same, where it matters whether the page could be read.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when it could not.
+fn read_header<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    located: &Located,
+    slot: u64,
+) -> Result<Option<BlockHeader>> {
+    let page = fetch.read(located.geometry.offset_of_slot(slot), PAGE_LEN)?;
+    let header = BlockHeader::decode(&page).ok();
+    Ok(header.filter(|header| belongs(header, located, slot)))
 }
 
 /// Whether `header`, read from `slot`, is one of this volume in its right place.
@@ -57,7 +70,7 @@ pub fn belongs(header: &BlockHeader, located: &Located, slot: u64) -> bool {
 ///
 /// # Errors
 ///
-/// [`Io`](crate::ErrorKind::Io) when the kernel refuses to wait.
+/// [`Io`](crate::ErrorKind::Io) when the kernel refuses to wait, or the device gives no header back.
 pub fn find_head<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     located: &Located,
@@ -69,6 +82,7 @@ pub fn find_head<D: Device + ?Sized>(
         best: None,
         unusable: Vec::new(),
         read_count: 0,
+        unreadable: None,
     };
     search.look(0);
     search.look(1);
@@ -78,15 +92,22 @@ pub fn find_head<D: Device + ?Sized>(
         Some(search.gallop(slot, found))
     });
     let (slot, sequence) = hinted.unwrap_or_else(|| search.bisect());
-    search.probe_on(slot, sequence);
+    let unreadable_count = search.probe_on(slot, sequence);
     let Search {
-        best, read_count, ..
+        best,
+        read_count,
+        unreadable,
+        ..
     } = search;
+    if let (None, Some(error)) = (&best, unreadable) {
+        return Err(error);
+    }
     let sequence = best.as_ref().map_or(0, |header| header.id.sequence);
     Ok(Head {
         sequence,
         header: best,
         read_count,
+        unreadable_count,
     })
 }
 
@@ -97,6 +118,8 @@ struct Search<'s, 'd, D: Device + ?Sized> {
     /// Bad and pinned slots, as the best header so far lists them: they say nothing of the head.
     unusable: Vec<SlotRange>,
     read_count: u64,
+    /// Why the slot that was looked at last could not be read.
+    unreadable: Option<Error>,
 }
 
 impl<D: Device + ?Sized> Search<'_, '_, D> {
@@ -111,7 +134,13 @@ impl<D: Device + ?Sized> Search<'_, '_, D> {
     /// Reads the header in `slot`, keeps it if it is the newest, and returns its sequence.
     fn look(&mut self, slot: u64) -> Option<Sequence> {
         self.read_count += 1;
-        let header = header_in_slot(self.fetch, self.located, slot)?;
+        let read = read_header(self.fetch, self.located, slot);
+        let (header, unreadable) = match read {
+            Ok(header) => (header, None),
+            Err(error) => (None, Some(error)),
+        };
+        self.unreadable = unreadable;
+        let header = header?;
         let sequence = header.id.sequence;
         if self
             .best
@@ -163,9 +192,10 @@ impl<D: Device + ?Sized> Search<'_, '_, D> {
     }
 
     /// Goes on slot by slot until [`PROBE_COUNT`] usable ones hold nothing newer than the newest
-    /// met on the way.
-    fn probe_on(&mut self, from: u64, sequence: Sequence) {
+    /// met on the way. Says how many of these could not be read.
+    fn probe_on(&mut self, from: u64, sequence: Sequence) -> u32 {
         let (mut slot, mut current, mut misses) = (from, sequence, 0);
+        let mut unreadable_count = 0;
         // Newer headers restart the count; three turns bound even a hostile image.
         for _ in 0..3 * self.slot_count() {
             slot = (slot + 1) % self.slot_count();
@@ -173,12 +203,18 @@ impl<D: Device + ?Sized> Search<'_, '_, D> {
                 continue;
             }
             match self.look(slot) {
-                Some(found) if found > current => (current, misses) = (found, 0),
-                _ => misses += 1,
+                Some(found) if found > current => {
+                    (current, misses, unreadable_count) = (found, 0, 0);
+                }
+                _ => {
+                    misses += 1;
+                    unreadable_count += u32::from(self.unreadable.is_some());
+                }
             }
             if misses >= PROBE_COUNT {
                 break;
             }
         }
+        unreadable_count
     }
 }

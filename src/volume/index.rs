@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::fetch::Fetcher;
 use super::walk;
 use crate::base::error::{Error, Result};
-use crate::base::geometry::{Geometry, Sequence};
+use crate::base::geometry::{Geometry, Position, Sequence};
+use crate::base::time::{TimeRange, Timestamp};
 use crate::block::index::{Fence, INDEX_PAGE_LEN, page_is_whole};
 use crate::block::record::Record;
 use crate::block::{BlockId, BlockTrailer, ChunkView, PAGE_LEN, RunHeader, StreamSection};
@@ -69,49 +70,136 @@ pub fn read_sections<D: Device + ?Sized>(
     Ok(sections)
 }
 
+/// What a block holds.
+#[derive(Debug, Default)]
+pub struct BlockContents {
+    /// By stream.
+    pub sections: Vec<StreamSection>,
+    /// Where runs are missing that counted.
+    pub holes: Vec<Hole>,
+}
+
+/// A place in a block without an index where runs are missing, of nobody knows which streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Where the first run behind it begins, in bytes from the beginning of the block; `u32::MAX`
+    /// where none follows.
+    pub end: u32,
+    /// The times of the frames before and behind.
+    pub times: TimeRange,
+}
+
 /// What a sealed block `id` holds of `wanted` streams, which are sorted, or of all. Where trailer
 /// or index are lost (a crash can take what a seal wrote last; rot takes anything), the runs are
 /// walked instead, those for which `counts` holds.
-///
-/// # Errors
-///
-/// [`Io`](crate::ErrorKind::Io) when the block cannot be read either way.
 pub fn sections_of_block<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     geometry: &Geometry,
     id: &BlockId,
     wanted: Option<&[StreamId]>,
-    counts: impl Fn(&RunHeader) -> bool,
-) -> Result<Vec<StreamSection>> {
+    counts: impl Fn(Position) -> bool,
+) -> BlockContents {
     let sections = read_trailer(fetch, geometry, id)
         .and_then(|trailer| read_sections(fetch, geometry, &trailer, wanted));
-    sections.or_else(|e| {
-        tracing::debug!(block = id.sequence, "walking the runs: {e}");
-        walked_sections(fetch, geometry, id, wanted, counts)
-    })
+    match sections {
+        Ok(sections) => BlockContents {
+            sections,
+            holes: Vec::new(),
+        },
+        Err(e) => {
+            tracing::debug!(block = id.sequence, "walking the runs: {e}");
+            walked_sections(fetch, geometry, id, wanted, counts)
+        }
+    }
 }
 
 /// The same for a block that was not sealed.
-///
-/// # Errors
-///
-/// [`Io`](crate::ErrorKind::Io) when the block cannot be read.
 pub fn walked_sections<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     geometry: &Geometry,
     id: &BlockId,
     wanted: Option<&[StreamId]>,
-    counts: impl Fn(&RunHeader) -> bool,
-) -> Result<Vec<StreamSection>> {
-    let mut runs = runs_of_block(fetch, geometry, id)?;
-    runs.retain(counts);
+    counts: impl Fn(Position) -> bool,
+) -> BlockContents {
+    let WalkedRuns {
+        mut runs,
+        unreadable,
+    } = runs_of_block(fetch, geometry, id);
+    runs.retain(|run| counts(run.position()));
+    let mut holes = holes(&runs, geometry);
+    let is_cut = |last: &RunHeader| {
+        unreadable.is_some()
+            || is_cut_later(last, &counts)
+            || goes_on_without(fetch, geometry, last, &counts)
+    };
+    let end = end_of(&runs).filter(|_| runs.last().is_some_and(is_cut));
+    holes.extend(end.map(|end| Hole {
+        end: u32::MAX,
+        times: TimeRange::new(end, end),
+    }));
     if let Some(wanted) = wanted {
         for run in &mut runs {
             run.chunks
                 .retain(|entry| wanted.binary_search(&entry.stream).is_ok());
         }
     }
-    Ok(sections_of_runs(fetch, geometry, runs.iter()))
+    BlockContents {
+        sections: sections_of_runs(fetch, geometry, runs.iter()),
+        holes,
+    }
+}
+
+/// The holes between `runs`: a run begins where the one before ends.
+fn holes(runs: &[RunHeader], geometry: &Geometry) -> Vec<Hole> {
+    let mut holes = Vec::new();
+    let mut at = walk::first_run_offset(geometry);
+    let mut before: Option<Timestamp> = None;
+    for run in runs {
+        let starts = run.chunks.iter().map(|entry| entry.chunk.times.start);
+        let start = starts.min().or(before).unwrap_or_default();
+        if run.offset != at {
+            holes.push(Hole {
+                end: run.offset,
+                times: TimeRange::new(before.unwrap_or(start), start),
+            });
+        }
+        at = run.end();
+        before = end_of(std::slice::from_ref(run)).or(before);
+    }
+    holes
+}
+
+/// The time of the last frame in `runs`.
+fn end_of(runs: &[RunHeader]) -> Option<Timestamp> {
+    let entries = runs.iter().flat_map(|run| &run.chunks);
+    entries.map(|entry| entry.chunk.times.end).max()
+}
+
+/// Whether a void range begins in the block of `last`, and not right behind it: what a life leaves
+/// void begins with the first run that does not count.
+fn is_cut_later(last: &RunHeader, counts: impl Fn(Position) -> bool) -> bool {
+    let end = Position::end_of(last.id.sequence);
+    counts(last.position().next()) && !counts(end)
+}
+
+/// Whether the life goes on in the next block with a run that does not follow `last`.
+fn goes_on_without<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    geometry: &Geometry,
+    last: &RunHeader,
+    counts: impl Fn(Position) -> bool,
+) -> bool {
+    let sequence = last.id.sequence.saturating_add(1);
+    let next = BlockId {
+        sequence,
+        slot: geometry.slot_of(sequence),
+        ..last.id
+    };
+    let first = walk::run_at(fetch, geometry, &next, walk::first_run_offset(geometry));
+    let first = first.ok().flatten();
+    let first = first.filter(|first| counts(first.position()));
+    // After a failure the numbers begin anew.
+    first.is_some_and(|first| first.run > 1 && first.run != last.run.saturating_add(1))
 }
 
 /// Index pages that were read and checked: neighbours, from page `from` on.
@@ -272,16 +360,24 @@ fn read_records<D: Device + ?Sized>(
         .collect()
 }
 
+/// The runs of a block, as far as they can be read.
+#[derive(Debug)]
+pub struct WalkedRuns {
+    /// In the order of their places.
+    pub runs: Vec<RunHeader>,
+    /// Why a part of the block was not looked into.
+    pub unreadable: Option<Error>,
+}
+
 /// Reads the runs of an unsealed block `id` from its bytes, damage stepped over.
-///
-/// # Errors
-///
-/// [`Io`](crate::ErrorKind::Io) when the block cannot be read.
 pub fn runs_of_block<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     geometry: &Geometry,
     id: &BlockId,
-) -> Result<Vec<RunHeader>> {
-    let block = walk::read_block(fetch, geometry, id.slot)?;
-    Ok(walk::runs_in(&block, id, geometry))
+) -> WalkedRuns {
+    let block = walk::read_block(fetch, geometry, id.slot);
+    WalkedRuns {
+        runs: walk::runs_in(&block.bytes, id, geometry),
+        unreadable: block.unreadable,
+    }
 }

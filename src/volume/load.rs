@@ -16,7 +16,7 @@ use super::tablefile;
 use super::timeline::Timeline;
 use super::void::Verdict;
 use super::walk;
-use crate::base::error::Result;
+use crate::base::error::{ErrorKind, Result};
 use crate::base::geometry::{Position, Sequence};
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp};
@@ -44,10 +44,12 @@ pub struct Loaded {
     /// How many blocks were read anew because no cache had them.
     pub reread_count: u64,
     /// Blocks of which the cache file `blocktable` knows that they held frames, and of which nothing
-    /// is left that counts.
+    /// is left that counts; and those that cannot be read at all, or have lost their header.
     pub lost: Vec<TableRow>,
     /// How many bytes of the volume lie behind the end of the device: it was cut short.
     pub missing_len: u64,
+    /// Whether something of a block that was looked into is missing.
+    pub is_damaged: bool,
 }
 
 /// Loads the volume on a device, with the help of the cache files in `dir`.
@@ -75,6 +77,9 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         table: TableWriter::new(located.geometry.slot_count()),
         reread: Vec::new(),
         lost: Vec::new(),
+        unreadable: Vec::new(),
+        going_on: Vec::new(),
+        is_damaged: false,
     };
     loader.fill_rows(&stored)?;
     let cached = dir.and_then(|dir| cachefile::load(dir, &located));
@@ -83,6 +88,7 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         table,
         reread,
         mut lost,
+        is_damaged,
         ..
     } = loader;
     // The head never follows a cache; but what a cache knows of blocks behind it is missing.
@@ -97,6 +103,7 @@ pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) 
         reread_count: reread.len() as u64,
         lost,
         missing_len: located.geometry.device_len().saturating_sub(device_len),
+        is_damaged,
     })
 }
 
@@ -112,6 +119,12 @@ struct Loader<'l, 'd, D: Device + ?Sized> {
     table: TableWriter,
     reread: Vec<Sequence>,
     lost: Vec<TableRow>,
+    /// Slots that give nothing back: nobody knows whether they hold anything.
+    unreadable: Vec<u64>,
+    /// Blocks whose first run goes on from the block before.
+    going_on: Vec<Sequence>,
+    /// Whether something of a block was found missing.
+    is_damaged: bool,
 }
 
 impl<D: Device + ?Sized> Loader<'_, '_, D> {
@@ -123,7 +136,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
 
     fn fill_rows(&mut self, stored: &[Option<TableRow>]) -> Result<()> {
         let geometry = self.located.geometry;
-        let mut missing = Vec::new();
+        let mut wanted = Vec::new();
         for sequence in self.oldest()..=self.head {
             let slot = geometry.slot_of(sequence);
             let row = stored.get(slot as usize).copied().flatten();
@@ -131,12 +144,13 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             let row = row.filter(|row| row.sequence == sequence || kept && row.sequence != 0);
             match row.filter(|row| row.sequence < self.fresh_from) {
                 Some(row) => self.table.set_slot(slot as usize, row),
-                None => missing.push((sequence, slot)),
+                None => wanted.push((sequence, slot)),
             }
         }
-        let ids = self.read_ids(&missing)?;
-        let rows = self.read_rows(&missing, &ids)?;
-        for (((sequence, slot), row), id) in missing.iter().zip(rows).zip(&ids) {
+        let ids = self.read_ids(&wanted)?;
+        let rows = self.read_rows(&wanted, &ids)?;
+        let mut missing = Vec::new();
+        for (((sequence, slot), row), id) in wanted.iter().zip(rows).zip(&ids) {
             let known = stored.get(*slot as usize).copied().flatten();
             if let Some(known) = known
                 && row.is_none()
@@ -146,6 +160,18 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
                 self.lost.push(known);
                 self.table.set_slot(*slot as usize, known);
                 continue;
+            }
+            if row.is_none() && self.unreadable.contains(slot) {
+                // No row: another opening may be able to read it.
+                missing.push(*sequence);
+                continue;
+            }
+            let is_kept = self.verdict.keeps(*slot);
+            let is_missed = |loader: &mut Self| {
+                loader.going_on.contains(&(sequence + 1)) || loader.has_runs_of(*sequence, *slot)
+            };
+            if id.is_none() && !is_kept && is_missed(self) {
+                missing.push(*sequence);
             }
             // The row of a kept slot names the block that is really there, 0 where it is unknown,
             // so that void ranges which touch it stay on record.
@@ -168,7 +194,52 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             .set_kept(kept.filter(|slot| slots.contains(slot)).collect());
         self.order_arrivals();
         self.table.set_head(self.head);
+        for sequence in missing {
+            let row = self.row_between_neighbours(sequence);
+            self.lost.push(row);
+        }
         Ok(())
+    }
+
+    /// Whether a slot whose header is of another block begins with a run of block `sequence` that
+    /// counts. Headers are durable before runs, so the device has lost a header that it had
+    /// promised to keep.
+    fn has_runs_of(&mut self, sequence: Sequence, slot: u64) -> bool {
+        let geometry = self.located.geometry;
+        let place = walk::first_run_offset(&geometry);
+        let offset = geometry.offset_of_slot(slot) + u64::from(place);
+        let page = self.fetch.read(offset, PAGE_LEN);
+        let Some(id) = page.ok().and_then(|page| RunHeader::claimed_id(&page).ok()) else {
+            return false;
+        };
+        if (id.volume, id.slot, id.sequence) != (self.located.volume, slot, sequence) {
+            return false;
+        }
+        let run = walk::run_at(self.fetch, &geometry, &id, place);
+        run.is_ok_and(|run| run.is_some_and(|run| self.verdict.counts(run.position())))
+    }
+
+    /// What can be said of block `sequence` that cannot be read: what it holds was recorded after
+    /// the block before, and before the one behind.
+    fn row_between_neighbours(&self, sequence: Sequence) -> TableRow {
+        let table = self.table.table();
+        let held = |row: &TableRow| row.state != RowState::Empty;
+        let rows = || table.blocks().filter(held);
+        let before = rows().filter(|row| row.sequence < sequence).last();
+        let behind = rows().find(|row| row.sequence > sequence);
+        let start = before.map(|row| row.times.end);
+        let end = behind.map(|row| row.times.start);
+        let times = TimeRange::new(
+            start.or(end).unwrap_or(Timestamp::MIN),
+            end.or(start).unwrap_or(Timestamp::MAX),
+        );
+        TableRow {
+            sequence,
+            state: RowState::Unsealed,
+            times,
+            arrivals: times,
+            ..TableRow::default()
+        }
     }
 
     /// Whether block `sequence`, of which nothing counts, is gone, though `known`, a row of the
@@ -215,6 +286,9 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             let Some(id) = id else {
                 // Damaged: its runs say which block it is.
                 let id = walk::id_of_block(self.fetch, &self.located, *slot, *sequence);
+                if id.as_ref().is_err_and(|e| e.kind() == ErrorKind::Io) {
+                    self.unreadable.push(*slot);
+                }
                 return id.ok().flatten();
             };
             let is_kept = self.verdict.keeps(*slot) && id.sequence != 0;
@@ -235,7 +309,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             .collect();
         let mut rows = vec![None; wanted.len()];
         let mut unsealed = Vec::new();
-        let verdict = &self.verdict;
+        let (verdict, going_on) = (&self.verdict, &mut self.going_on);
         self.fetch.read_pages(&offsets, PAGE_LEN, |number, page| {
             let Some(Some(id)) = ids.get(number) else {
                 return;
@@ -246,6 +320,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             // A trailer beyond the decided end proves nothing: its runs are counted instead.
             match trailer.filter(|trailer| verdict.counts(trailer.last_position())) {
                 Some(trailer) => {
+                    going_on.extend((trailer.first_run > 1).then_some(id.sequence));
                     if let Some(place) = rows.get_mut(number) {
                         *place = Some(sealed_row(&trailer));
                     }
@@ -262,12 +337,16 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
     }
 
     fn unsealed_row(&mut self, id: &BlockId) -> Option<TableRow> {
-        let runs = index::runs_of_block(self.fetch, &self.located.geometry, id).ok()?;
-        row_of_runs(
-            id,
-            runs.iter()
-                .filter(|run| self.verdict.counts(run.position())),
-        )
+        let found = index::runs_of_block(self.fetch, &self.located.geometry, id);
+        let mut runs = found.runs;
+        runs.retain(|run| self.verdict.counts(run.position()));
+        let first = runs.first().filter(|first| first.run > 1);
+        self.going_on.extend(first.map(|first| first.id.sequence));
+        let row = row_of_runs(id, runs.iter());
+        if row.is_none() && found.unreadable.is_some() {
+            self.unreadable.push(id.slot);
+        }
+        row
     }
 
     /// Rows are searched by arrival, so arrivals never go back from block to block.
@@ -306,7 +385,7 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
             ..
         } = cached;
         for row in table.blocks().filter(|row| row.sequence >= from) {
-            for section in self.sections(&row).unwrap_or_default() {
+            for section in self.sections(&row) {
                 let counts = |run| {
                     self.verdict.counts(Position {
                         sequence: row.sequence,
@@ -322,19 +401,25 @@ impl<D: Device + ?Sized> Loader<'_, '_, D> {
         (registry, timeline)
     }
 
-    fn sections(&mut self, row: &TableRow) -> Result<Vec<StreamSection>> {
+    fn sections(&mut self, row: &TableRow) -> Vec<StreamSection> {
         let geometry = self.located.geometry;
         let slot = geometry.slot_of(row.sequence);
-        let id = walk::id_of_block(self.fetch, &self.located, slot, row.sequence)?;
-        let Some(id) = id else {
-            return Ok(Vec::new());
+        let id = match walk::id_of_block(self.fetch, &self.located, slot, row.sequence) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Vec::new(),
+            Err(_) => {
+                self.is_damaged = true;
+                return Vec::new();
+            }
         };
         let (fetch, verdict) = (&mut *self.fetch, &self.verdict);
-        let counts = |run: &RunHeader| verdict.counts(run.position());
-        if row.state == RowState::Sealed {
-            return index::sections_of_block(fetch, &geometry, &id, None, counts);
-        }
-        index::walked_sections(fetch, &geometry, &id, None, counts)
+        let counts = |position| verdict.counts(position);
+        let contents = match row.state {
+            RowState::Sealed => index::sections_of_block(fetch, &geometry, &id, None, counts),
+            _ => index::walked_sections(fetch, &geometry, &id, None, counts),
+        };
+        self.is_damaged |= !contents.holes.is_empty();
+        contents.sections
     }
 }
 

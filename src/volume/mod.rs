@@ -9,6 +9,7 @@ pub mod config;
 pub mod create;
 pub mod fetch;
 pub mod head;
+pub mod history;
 pub mod index;
 pub mod live;
 pub mod load;
@@ -29,7 +30,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub use self::create::{CreateOptions, VolumeSize};
+pub use self::create::{CreateOptions, CreatePlan, VolumeSize};
 pub use self::registry::StreamInfo;
 pub use self::timeline::Stretch;
 pub use self::verify::{Damage, DamagedPart, VerifyOptions, VerifyReport};
@@ -47,6 +48,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, Position, VolumeId};
 use crate::base::sync::{Arc, AtomicBool, Ordering, lock};
 use crate::base::time::{TimeRange, Timestamp};
+use crate::block::RunHeader;
 use crate::frame::StreamId;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;
@@ -136,6 +138,16 @@ impl Volume {
         made.map(|_| Self::open(dir)).transpose()
     }
 
+    /// What [`create`](Self::create) would do in `dir`, without changing anything. Whether the file
+    /// system takes direct I/O and the system has `io_uring` is not tried.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn plan_creation(dir: impl AsRef<Path>, options: &CreateOptions) -> Result<CreatePlan> {
+        create::plan(dir.as_ref(), options)
+    }
+
     /// Opens the volume in `dir` for reading. Needs no write access and changes nothing; works
     /// while another process records.
     ///
@@ -199,6 +211,7 @@ impl Volume {
             timeline,
             lost,
             missing_len,
+            is_damaged,
             ..
         } = loaded;
         let shared = Shared {
@@ -216,7 +229,7 @@ impl Volume {
             }),
             readers: Mutex::new(Vec::new()),
             is_recording: AtomicBool::new(false),
-            is_damaged: recovered.is_damaged || !lost.is_empty() || missing_len > 0,
+            is_damaged: is_damaged || recovered.is_damaged || !lost.is_empty() || missing_len > 0,
             lost,
             missing_len,
         };
@@ -397,10 +410,34 @@ impl Volume {
         Err(Error::new(ErrorKind::NotFound, what).with_remedy(remedy))
     }
 
-    /// The presentation times of everything that is recorded; none where nothing is.
+    /// The presentation times of all frames that are recorded; none where there are none. A setup
+    /// or a gap has a time as well, which may be far from those of the frames, and does not count.
     #[doc(alias = "getTimeRange")]
     pub fn time_range(&self) -> Option<TimeRange> {
-        self.0.table.time_range()
+        // In this order: what the list of live runs loses is in the timeline before.
+        let live = self.live_time_range();
+        let told = lock(&self.0.state).timeline.time_range_of_all();
+        let frames = live.into_iter().chain(told);
+        let frames = frames.reduce(|all, range| all.union(&range))?;
+        // The timeline may still have what the ring has overwritten; the rows count records, too.
+        let rows = self.0.table.time_range()?;
+        let (start, end) = (frames.start.max(rows.start), frames.end.min(rows.end));
+        (start <= end).then_some(TimeRange { start, end })
+    }
+
+    /// The times of frames that are durable, and which the helper may not have noted yet.
+    fn live_time_range(&self) -> Option<TimeRange> {
+        let durable = self.durable();
+        let runs = self.live().runs();
+        let durable = runs.filter(|run| run.position() <= durable);
+        let range_of = |run: Arc<RunHeader>| {
+            let chunks = run.chunks.iter().map(|entry| entry.chunk);
+            let framed = chunks.filter(|chunk| chunk.has_frames);
+            { framed.map(|chunk| chunk.times) }.reduce(|all, range| all.union(&range))
+        };
+        durable
+            .filter_map(range_of)
+            .reduce(|all, range| all.union(&range))
     }
 
     /// The presentation times of one stream.

@@ -14,6 +14,7 @@ use super::locate::{Located, locate};
 use super::medium::{FileMedium, Medium};
 use super::tablefile::{self, TABLE_NAME, TableFile};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::io::Device;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::{self, Access};
 
@@ -38,22 +39,13 @@ const LEFT_NAMES: [&str; 4] = ["control", "blocktable.new", "timeline.new", "vol
 ///   direct I/O.
 /// - [`Io`](ErrorKind::Io).
 pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
-    let medium = FileMedium::new(data);
-    let pool = BufferPool::new(1, HUGE_LEN)?;
-    let mut device = medium.open(Access::Read, &pool)?;
-    let mut fetch = Fetcher::new(device.as_mut());
-    let located = locate(&mut fetch).map_err(|e| no_volume(data, e))?;
-    if medium.is_being_written()? {
-        let text = format!("{} is being recorded", data.display());
-        return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
-    }
-    let place = place_of(data, dir)?;
-    check_directory(dir, &place, &located)?;
+    let mut found = Found::look(data, dir)?;
+    let mut fetch = Fetcher::new(found.device.as_mut());
     // As when it is opened: what is believed must not be in a cache only.
     fetch.flush()?;
     let loaded = load(&mut fetch, None).map_err(|e| e.at(data.display()))?;
     let is_new = make_directory(dir)?;
-    let written = write_caches(dir, place, loaded);
+    let written = write_caches(dir, found.place, loaded);
     if written.is_err() && is_new {
         // Made above. What is left is empty, or not ours: then it stays.
         for name in CACHE_NAMES {
@@ -61,7 +53,44 @@ pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
         }
         let _ = std::fs::remove_dir(dir);
     }
-    written.map(|()| located)
+    written.map(|()| found.located)
+}
+
+/// What [`rebuild`] would make a directory for, without writing anything.
+///
+/// # Errors
+///
+/// As [`rebuild`].
+pub fn plan(data: &Path, dir: &Path) -> Result<Located> {
+    Found::look(data, dir).map(|found| found.located)
+}
+
+/// A volume that may get the directory.
+struct Found {
+    device: Box<dyn Device>,
+    located: Located,
+    /// How `volume.json` is to name the data.
+    place: PathBuf,
+}
+
+impl Found {
+    fn look(data: &Path, dir: &Path) -> Result<Self> {
+        let medium = FileMedium::new(data);
+        let pool = BufferPool::new(1, HUGE_LEN)?;
+        let mut device = medium.open(Access::Read, &pool)?;
+        let located = locate(&mut Fetcher::new(device.as_mut())).map_err(|e| no_volume(data, e))?;
+        if medium.is_being_written()? {
+            let text = format!("{} is being recorded", data.display());
+            return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
+        }
+        let place = place_of(data, dir)?;
+        check_directory(dir, &place, &located)?;
+        Ok(Self {
+            device,
+            located,
+            place,
+        })
+    }
 }
 
 /// How `volume.json` names `data`: relative if it lies in `dir`, so that both can be moved.

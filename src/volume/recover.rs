@@ -44,6 +44,32 @@ pub struct Recovered {
     /// Whether a run at or below the watermark is missing, or the header of a block that has runs:
     /// damage, not a torn end.
     pub is_damaged: bool,
+    /// What could not be read of the places that decide what counts.
+    pub unreadable: Unreadable,
+}
+
+/// What recovery could not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Slots behind the head: see [`Head::unreadable_count`].
+    pub headers: u32,
+    /// Pages of the blocks that the last life may have ended in.
+    pub pages: u64,
+}
+
+impl Unreadable {
+    /// Whether all was read.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Whether so little is missing that the next life can begin. The newest header is written
+    /// ahead of its time, so no run is lost with it; with two, a block that holds runs could be
+    /// overwritten. Pages cost the runs in them, and those only, as long as some runs are left
+    /// that tell how far the life went.
+    pub fn is_bearable(self) -> bool {
+        self.headers <= 1 && self.pages <= 8
+    }
 }
 
 impl Recovered {
@@ -77,8 +103,8 @@ struct Walked {
     torn: Vec<Position>,
     /// The last runs that trailers list.
     listed: Vec<Position>,
-    /// Some block cannot be read.
-    is_unreadable: bool,
+    /// Pages that cannot be read.
+    unreadable_count: u64,
     /// Some block has runs and no header. It was durable before the runs, so it was damaged later.
     has_lost_header: bool,
 }
@@ -93,10 +119,9 @@ impl Walked {
         header: Option<&BlockHeader>,
     ) {
         let slot = located.geometry.slot_of(sequence);
-        let Ok(block) = walk::read_block(fetch, &located.geometry, slot) else {
-            self.is_unreadable = true;
-            return;
-        };
+        let salvaged = walk::read_block(fetch, &located.geometry, slot);
+        self.unreadable_count += salvaged.unreadable_count;
+        let block = salvaged.bytes;
         // A header that was written ahead of its time may be torn: then there is no run either.
         let by_runs = || walk::claimed_id(&block, located, slot, sequence);
         let Some(id) = header.map(|header| header.id).or_else(by_runs) else {
@@ -122,7 +147,7 @@ impl Walked {
     /// header, of a torn run too, an index that lists a run there, or what cannot be read now and
     /// may be read later.
     fn hides_behind(&self, end: Position) -> bool {
-        self.is_unreadable
+        self.unreadable_count > 0
             || self.listed.iter().any(|last| *last > end)
             || self.runs.iter().any(|run| run.position() > end)
     }
@@ -132,8 +157,8 @@ impl Walked {
 ///
 /// # Errors
 ///
-/// [`Io`](crate::ErrorKind::Io) when the kernel refuses to wait. Blocks that cannot be read count
-/// as damaged.
+/// [`Io`](crate::ErrorKind::Io) when the kernel refuses to wait. What cannot be read counts as
+/// damaged.
 pub fn recover<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     located: &Located,
@@ -144,7 +169,7 @@ pub fn recover<D: Device + ?Sized>(
         .as_ref()
         .filter(|header| header.id.sequence != 0);
     let Some(newest) = newest else {
-        return Ok(nothing());
+        return Ok(nothing(head.unreadable_count));
     };
     let (from, headers) = headers_from(fetch, located, newest);
     let start = newest_mark(&headers, &[]).map_or(0, |mark| mark.position.sequence);
@@ -169,6 +194,10 @@ pub fn recover<D: Device + ?Sized>(
     // not whole was never finished.
     let is_whole = |run: &&RunHeader| !walked.torn.contains(&run.position());
     let end = life_end(&mark, walked.runs.iter().filter(is_whole));
+    let unreadable = Unreadable {
+        headers: head.unreadable_count,
+        pages: walked.unreadable_count,
+    };
     Ok(Recovered {
         head: head.sequence,
         life: newest.life,
@@ -177,7 +206,10 @@ pub fn recover<D: Device + ?Sized>(
         void_from: walked.hides_behind(end).then(|| end.next()),
         compat: (newest.compat, newest.read_only_compat),
         is_writable: newest.is_writable(),
-        is_damaged: walked.has_lost_header || is_damaged(&mark, &walked.runs),
+        is_damaged: walked.has_lost_header
+            || !unreadable.is_none()
+            || is_damaged(&mark, &walked.runs),
+        unreadable,
         voids,
         bad: newest.bad.clone(),
         pins: newest.pins.clone(),
@@ -198,7 +230,7 @@ fn newest_mark(headers: &[BlockHeader], runs: &[RunHeader]) -> Option<Mark> {
     headers.chain(runs).max_by_key(|mark| mark.position)
 }
 
-fn nothing() -> Recovered {
+fn nothing(headers: u32) -> Recovered {
     Recovered {
         head: 0,
         life: 0,
@@ -211,7 +243,8 @@ fn nothing() -> Recovered {
         first_walked: 0,
         compat: (0, 0),
         is_writable: true,
-        is_damaged: false,
+        is_damaged: headers > 0,
+        unreadable: Unreadable { headers, pages: 0 },
     }
 }
 

@@ -123,6 +123,12 @@ impl Timeline {
         })
     }
 
+    /// From the first recorded time of all streams to the last.
+    pub fn time_range_of_all(&self) -> Option<TimeRange> {
+        let ranges = self.streams().filter_map(|stream| self.time_range(stream));
+        ranges.reduce(|all, range| all.union(&range))
+    }
+
     /// The gap of `stream` that has not ended.
     pub fn lasting_gap(&self, stream: StreamId) -> Option<Gap> {
         let track = self.streams.get(&stream)?;

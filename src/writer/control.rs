@@ -243,7 +243,7 @@ impl Service {
         })?;
         let answer = match request.name.as_str() {
             "status" => Status::of(&self.link).to_value(),
-            "commit" => Committed::at(self.link.commit(Some(COMMIT_PATIENCE))?).to_value(),
+            "commit" => Committed::at(self.link.commit_within(COMMIT_PATIENCE)?).to_value(),
             name => self.other(name, &request.with)?,
         };
         Ok(answer)

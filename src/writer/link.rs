@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::completion::{Completion, completion};
 use super::gate::Gate;
 use super::status::{StatusCells, WriterStatus};
 use super::{Command, closed};
@@ -34,21 +35,21 @@ impl Link {
         Ok(())
     }
 
-    /// Commits, and waits for it; no longer than `patience`, if there is a limit to it.
-    pub(super) fn commit(&self, patience: Option<Duration>) -> Result<Position> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.send(Command::Commit(reply))?;
-        let Some(patience) = patience else {
-            return answer.recv().map_err(|_| closed()).flatten();
-        };
-        match answer.recv_timeout(patience) {
-            Ok(result) => result,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Err(closed()),
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                let text = format!("the commit has not ended within {} s", patience.as_secs());
-                let remedy = "The disk is stuck or overloaded: its kernel log may say why";
-                Err(Error::new(ErrorKind::Busy, text).with_remedy(remedy))
-            }
-        }
+    /// Begins a commit.
+    pub(super) fn commit(&self) -> Completion {
+        let (promise, completion) = completion();
+        // A promise that could not be sent is dropped, which answers.
+        let _ = self.send(Command::Commit(promise));
+        completion
+    }
+
+    /// Commits, and waits for it; no longer than `patience`.
+    pub(super) fn commit_within(&self, patience: Duration) -> Result<Position> {
+        let in_time = self.commit().wait_at_most(patience);
+        in_time.unwrap_or_else(|| {
+            let text = format!("the commit has not ended within {} s", patience.as_secs());
+            let remedy = "The disk is stuck or overloaded: its kernel log may say why";
+            Err(Error::new(ErrorKind::Busy, text).with_remedy(remedy))
+        })
     }
 }

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod commit;
+mod completion;
 mod control;
 mod core;
 mod event;
@@ -28,6 +29,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+pub use self::completion::Completion;
 pub use self::control::{ControlClient, ControlStatus};
 pub use self::event::{Event, StreamSpan};
 pub use self::manual::{CommittedChunk, ManualWriter};
@@ -35,6 +37,7 @@ pub use self::options::{EventSink, RequestSink, WriterOptions};
 pub use self::producer::Producer;
 pub use self::status::WriterStatus;
 
+use self::completion::{Promise, completion};
 use self::control::ControlServer;
 use self::core::{Core, Life, Start};
 use self::fault::Phase;
@@ -53,6 +56,7 @@ use crate::io::direct::Access;
 use crate::volume::fetch::Fetcher;
 use crate::volume::load::load;
 use crate::volume::medium::{FileMedium, Medium};
+use crate::volume::recover::{Recovered, Unreadable};
 use crate::volume::void::Verdict;
 use crate::volume::{Volume, config};
 
@@ -74,8 +78,8 @@ pub struct Writer {
 #[derive(Debug)]
 enum Command {
     Add(ProducerEnd),
-    Commit(mpsc::SyncSender<Result<Position>>),
-    Close(mpsc::SyncSender<Result<Position>>),
+    Commit(Promise),
+    Close(Promise),
 }
 
 impl Writer {
@@ -196,7 +200,15 @@ impl Writer {
     /// is safe.
     #[doc(alias = "updateTable")]
     pub fn commit(&self) -> Result<Position> {
-        self.link.commit(None)
+        self.link.commit().wait()
+    }
+
+    /// Begins what [`commit`](Self::commit) does, and returns at once; the future is ready when it
+    /// is done. It covers what was pushed before this call, whenever the future is polled.
+    ///
+    /// The future fails as `commit` does.
+    pub fn commit_async(&self) -> Completion {
+        self.link.commit()
     }
 
     /// How the recording goes.
@@ -220,9 +232,9 @@ impl Writer {
         };
         // While the volume is still locked: nobody else can have made a socket of that name.
         drop(self.control.take());
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.link.send(Command::Close(reply))?;
-        let result = answer.recv().map_err(|_| closed()).flatten();
+        let (promise, closing) = completion();
+        self.link.send(Command::Close(promise))?;
+        let result = closing.wait();
         for thread in threads {
             if thread.join().is_err() {
                 return Err(Error::new(
@@ -278,12 +290,7 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
             .with_remedy("It can be read, not recorded: copy what you need, then create it anew"));
     }
     let recovered = loaded.recovered.clone();
-    if !recovered.is_writable {
-        let text =
-            "a later release of camring has written features into this volume that this one lacks";
-        return Err(Error::new(ErrorKind::Unsupported, text)
-            .with_remedy("It can be read; record it with that release or a newer one"));
-    }
+    may_begin(&recovered, medium.as_ref())?;
     let mut verdict = recovered.verdict();
     // From here on the writer knows its own end.
     verdict.end = Verdict::default().end;
@@ -329,6 +336,30 @@ fn start(medium: Arc<dyn Medium>, dir: Option<&Path>, options: WriterOptions) ->
     Ok(Started { core, gate, keeper })
 }
 
+/// Whether the next life can begin after what recovery has found.
+fn may_begin(recovered: &Recovered, medium: &dyn Medium) -> Result<()> {
+    if !recovered.is_writable {
+        let text =
+            "a later release of camring has written features into this volume that this one lacks";
+        return Err(Error::new(ErrorKind::Unsupported, text)
+            .with_remedy("It can be read; record it with that release or a newer one"));
+    }
+    if !recovered.unreadable.is_bearable() {
+        let Unreadable { headers, pages } = recovered.unreadable;
+        let text = format!(
+            "{} cannot be read around its newest block, {}: {headers} of the headers behind it, \
+             {pages} of the pages that were written last",
+            medium.name(),
+            recovered.head
+        );
+        return Err(Error::new(ErrorKind::Io, text).with_remedy(
+            "Nothing was changed. Try again; where it stays so the device is failing: what can be \
+             read can still be exported",
+        ));
+    }
+    Ok(())
+}
+
 /// The kernel's name for this boot; zeroes where it has none.
 fn boot_id() -> [u8; 16] {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -348,7 +379,7 @@ struct Shell {
 
 /// Somebody who waits for a commit.
 struct Waiter {
-    reply: mpsc::SyncSender<Result<Position>>,
+    promise: Promise,
     is_closing: bool,
 }
 
@@ -380,21 +411,23 @@ impl Shell {
             // Dropped, it refuses its producer.
             Command::Add(_) if self.core.phase == Phase::Failed => {}
             Command::Add(end) => self.core.producers.push(end),
-            Command::Commit(reply) => {
+            Command::Commit(promise) => {
                 self.core.collect();
                 self.core.begin_commit_for_waiter();
+                // Who asks again and again, and waits for none, must not fill the memory.
+                self.waiters.retain(|waiter| !waiter.promise.is_abandoned());
                 self.waiters.push(Waiter {
-                    reply,
+                    promise,
                     is_closing: false,
                 });
             }
-            Command::Close(reply) => {
+            Command::Close(promise) => {
                 self.gate.is_failed.store(true, Ordering::Release);
                 self.core.producers.iter().for_each(ProducerEnd::refuse);
                 self.core.collect();
                 self.core.begin_close();
                 self.waiters.push(Waiter {
-                    reply,
+                    promise,
                     is_closing: true,
                 });
             }
@@ -406,26 +439,26 @@ impl Shell {
         let failed = self.core.phase == Phase::Failed;
         let (is_committed, is_closed) = (self.core.waiter_is_served(), self.core.is_closed());
         let position = self.core.durable;
-        let mut is_over = false;
-        self.waiters.retain(|waiter| {
-            let is_done = if waiter.is_closing {
-                is_closed
-            } else {
-                is_committed
-            };
-            if !is_done && !failed {
-                return true;
-            }
-            let result = if failed {
-                Err(volume_failed())
-            } else {
-                Ok(position)
-            };
-            let _ = waiter.reply.send(result);
-            is_over |= waiter.is_closing;
-            false
-        });
-        is_over
+        let served = self
+            .waiters
+            .extract_if(.., |waiter| {
+                let is_done = if waiter.is_closing {
+                    is_closed
+                } else {
+                    is_committed
+                };
+                is_done || failed
+            })
+            .map(|waiter| {
+                let result = if failed {
+                    Err(volume_failed())
+                } else {
+                    Ok(position)
+                };
+                waiter.promise.keep(result);
+                waiter.is_closing
+            });
+        served.fold(false, |is_over, is_closing| is_over | is_closing)
     }
 
     fn sleep(&mut self) -> Result<()> {

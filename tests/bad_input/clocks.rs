@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use camring::base::time::{Clock, ManualClock, Now, TimeRange, Timestamp};
-use camring::frame::Frame;
+use camring::frame::{Frame, StreamId};
 use camring::volume::Volume;
 use camring::writer::{Producer, Writer, WriterOptions};
 
-use super::recording::{KEY_EVERY, START_US, frame, number_of, read, volume};
+use super::recording::{KEY_EVERY, START_US, frame, number_of, read, time_of, volume};
 use super::{CAMERA, camera, open};
 use camring::reader::Query;
 
@@ -98,6 +98,52 @@ fn check(volume: &Volume, times: &[Timestamp]) {
         let again = times.iter().filter(|other| *other == time).count() > 1;
         assert!(is_there || again, "frame {number} is hidden from {time}");
         assert!(!volume.blocks_in(here).is_empty(), "no block for {time}");
+    }
+}
+
+/// Cameras whose clocks are years behind the recorder's. Setups have the time of their push, so the
+/// range of the volume went on to the present day, and a volume without any frame had one.
+#[test]
+fn ranges_are_those_of_the_frames_though_setups_have_other_times() {
+    let dir = volume(64, 128 << 10);
+    let other = StreamId(8);
+    let check = |volume: &Volume, expected: Option<TimeRange>| {
+        assert_eq!(volume.time_range(), expected);
+        for stream in [CAMERA, other] {
+            assert_eq!(volume.stream_time_range(stream), expected);
+        }
+    };
+    let check_anew = |expected| {
+        check(&Volume::open(dir.path()).unwrap(), expected);
+        for cache in ["blocktable", "timeline"] {
+            let _ = std::fs::remove_file(dir.path().join(cache));
+        }
+        check(&Volume::open(dir.path()).unwrap(), expected);
+    };
+    let mut behind = 0;
+    for (count, commits) in [(0, true), (150, false), (150, true)] {
+        let (writer, mut producer) = open(dir.path(), WriterOptions::default());
+        producer
+            .add_stream(other, camera::setup("camera 8"))
+            .unwrap();
+        if commits {
+            // Nothing but setups, or gaps, is in this run.
+            writer.commit().unwrap();
+        }
+        let first = behind;
+        behind += count;
+        for number in first..behind {
+            for stream in [CAMERA, other] {
+                producer.push(stream, frame(stream.0, number)).unwrap();
+            }
+        }
+        drop(producer);
+        let volume = writer.volume().clone();
+        writer.close().unwrap();
+        let last = behind.checked_sub(1);
+        let expected = last.map(|last| TimeRange::new(time_of(0), time_of(last)));
+        check(&volume, expected);
+        check_anew(expected);
     }
 }
 

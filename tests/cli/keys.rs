@@ -1,16 +1,16 @@
 //! `camring play` on a terminal: every key, as the status line tells what it has done.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::program::{Running, camring};
+use crate::pseudo::Pseudo;
 use crate::recording::{Recording, at};
 
 /// How long the status line may take to say what is waited for.
@@ -30,30 +30,13 @@ struct Terminal {
 impl Terminal {
     /// Starts the program with `args`.
     fn start(recording: &Recording, args: &str) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        let controller = openpt(flags).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let name = name.into_string().unwrap();
-        let device = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(name)
-            .unwrap();
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: 200,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&device, size).unwrap();
+        let Pseudo { controller, device } = Pseudo::open();
         let clone = || Stdio::from(device.try_clone().unwrap());
         let mut command = camring(&recording.dir(), args);
-        command.env("TERM", "xterm").env_remove("NO_COLOR");
+        command.env("TERM", "xterm");
         command.stdin(clone()).stdout(clone()).stderr(clone());
         let running = Running::start(&mut command);
-        let keys = File::from(controller);
+        let keys = controller;
         let mut from = keys.try_clone().unwrap();
         let (tell, output) = mpsc::channel();
         thread::spawn(move || {

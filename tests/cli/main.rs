@@ -12,15 +12,20 @@
 mod alone;
 mod cameras;
 mod care;
+mod conventions;
 mod demo;
+mod destruction;
 mod export;
 mod keys;
 mod making;
+mod moved;
 mod play;
 mod program;
+mod pseudo;
 mod query;
 mod recording;
 mod refusal;
+mod reload;
 
 #[path = "../matroska/clip.rs"]
 #[allow(dead_code, reason = "only what looks at files is needed here")]

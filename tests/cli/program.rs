@@ -18,10 +18,18 @@ pub(crate) fn camring(dir: &Path, args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_camring"));
     let dir = dir.to_str().unwrap();
     command.args(args.split(' ').map(|arg| arg.replace("{}", dir)));
-    command
-        .env_remove("RUST_LOG")
-        .env("TZ", "UTC")
-        .stdin(Stdio::null());
+    for name in [
+        "RUST_LOG",
+        "NO_COLOR",
+        "CLICOLOR",
+        "CLICOLOR_FORCE",
+        "CAMRING_COLOR",
+        "CAMRING_CREDENTIALS",
+        "CAMRING_TRANSPORT",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("TZ", "UTC").stdin(Stdio::null());
     command
 }
 

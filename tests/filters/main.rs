@@ -11,6 +11,7 @@
 #[path = "../support/camera.rs"]
 mod camera;
 mod fork;
+mod join;
 mod one_to_one;
 mod queue;
 

@@ -17,8 +17,13 @@ pub(crate) const START_US: i64 = 1_700_000_000_000_000;
 
 /// A disk with an empty volume of `slot_count` blocks of 64 KiB.
 pub(crate) fn disk(slot_count: u64) -> SimDisk {
+    disk_with(slot_count, SimOptions::default())
+}
+
+/// The same, with `options`.
+pub(crate) fn disk_with(slot_count: u64, options: SimOptions) -> SimDisk {
     let geometry = Geometry::new(64 << 10, slot_count, 4096).unwrap();
-    let disk = SimDisk::new(Image::new(geometry.device_len()), SimOptions::default());
+    let disk = SimDisk::new(Image::new(geometry.device_len()), options);
     let located = Located {
         volume: VolumeId([7; 16]),
         geometry,

@@ -9,6 +9,7 @@ mod interrupt;
 mod output;
 mod screen;
 mod size;
+mod terminal;
 mod time;
 
 use std::process::ExitCode;
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
     cli.color.apply();
     if cli.utc {
         time::print_utc();
+    }
+    if cli.bytes {
+        size::print_bytes();
     }
     let screen = screen::Screen::new(cli.quiet);
     screen.show_log(cli.verbose, cli.quiet);

@@ -3,10 +3,15 @@
 //! Nothing moves where stderr is no terminal. What a command has found out goes to stdout, by
 //! `output`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
+
+use crate::terminal::Terminal;
+
+/// How often what moves is drawn at most.
+const FRAMES_PER_S: u8 = 20;
 
 /// The place on stderr where bars are drawn.
 #[derive(Clone, Debug)]
@@ -15,10 +20,10 @@ pub(crate) struct Screen(MultiProgress);
 impl Screen {
     /// The screen; nothing moves on it if `quiet` says so.
     pub(crate) fn new(quiet: bool) -> Self {
-        let target = if quiet {
+        let target = if quiet || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
-            ProgressDrawTarget::stderr()
+            ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::default()), FRAMES_PER_S)
         };
         Self(MultiProgress::with_draw_target(target))
     }
@@ -75,6 +80,8 @@ impl Screen {
         let screen = self.clone();
         tracing_subscriber::fmt()
             .with_env_filter(filter)
+            // What may not have colours has them taken out where it is written.
+            .with_ansi(true)
             // It would tell of lines that cannot be written by `eprintln`, which panics for the
             // same reason, in the middle of a recording.
             .log_internal_errors(false)

@@ -1,11 +1,16 @@
 //! Sizes as people write them, and as we write them for people.
 
+use std::sync::OnceLock;
+
 use bytesize::ByteSize;
 
 /// The units that mean one thing only.
 const UNITS: [&str; 10] = [
     "B", "kB", "KiB", "MB", "MiB", "GB", "GiB", "TB", "TiB", "PiB",
 ];
+
+/// Set when sizes are to be printed in bytes.
+static PRINTS_BYTES: OnceLock<()> = OnceLock::new();
 
 /// Reads a number of bytes: `10GiB`, `500MB`, `1.5 TiB`, `4096`.
 ///
@@ -52,9 +57,18 @@ fn unit_error(number: &str, unit: &str) -> String {
     }
 }
 
-/// A number of bytes for people, in powers of 1024.
+/// A number of bytes for people: in powers of 1024, or to the byte. [`parse`] reads both.
 pub(crate) fn format(len: u64) -> String {
-    ByteSize(len).display().iec().to_string()
+    match PRINTS_BYTES.get() {
+        Some(()) => format!("{len} B"),
+        None => ByteSize(len).display().iec().to_string(),
+    }
+}
+
+/// From now on sizes are printed to the byte.
+pub(crate) fn print_bytes() {
+    // Once is as good as twice.
+    let _ = PRINTS_BYTES.set(());
 }
 
 #[cfg(test)]

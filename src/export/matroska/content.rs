@@ -82,6 +82,11 @@ impl Content {
         &self.setup
     }
 
+    /// The track whose key frames begin the file and its clusters.
+    pub(super) fn lead(&self) -> u8 {
+        self.lead
+    }
+
     /// The time of the frame that began the file.
     pub(super) fn start(&self) -> Timestamp {
         self.start

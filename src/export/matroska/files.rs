@@ -9,7 +9,7 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::content::is_same_decoder;
-use super::{MatroskaSink, Summary, lead_track};
+use super::{MatroskaSink, Summary};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
 use crate::base::time::{Timestamp, US_PER_S};
@@ -208,7 +208,7 @@ impl<W: Write> Previous<W> {
     fn of(part: Part<W>) -> Option<Self> {
         let content = part.sink.content.as_ref()?;
         let setup = Arc::clone(content.setup());
-        let lead = lead_track(&setup);
+        let lead = content.lead();
         let count = u8::try_from(setup.tracks.len()).unwrap_or(u8::MAX);
         Some(Self {
             end: content.latest_of_lead().timestamp(),

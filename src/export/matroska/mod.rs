@@ -24,7 +24,7 @@ use crate::frame::{Frame, FrameSink, Item, StreamId, StreamSetup};
 
 /// Writes one stream, with all its tracks, into a Matroska file.
 ///
-/// * **Start.** The file begins at the first key frame of the video track whose setup is complete;
+/// * **Start.** The file begins at the first key frame of a video track whose setup is complete;
 ///   a stream without video begins at once. Frames before that are skipped, and so are frames of
 ///   other tracks from an earlier time, and the [`leading`](Frame::leading) pictures behind the
 ///   first key frame. [`Summary::skipped_count`] counts them.
@@ -260,12 +260,15 @@ impl<W: Write> FrameSink for MatroskaSink<W> {
     }
 }
 
-/// Whether a file can begin at `frame`.
+/// Whether a file can begin at `frame`: at a key frame of a video track, or where there is none, of
+/// the first track. Key frames of its track begin the clusters, too.
 fn can_start(setup: &StreamSetup, frame: &Frame) -> bool {
-    frame.key && frame.track == lead_track(setup) && head::missing(setup).is_none()
-}
-
-/// The track whose key frames begin the file and its clusters: the video if there is one.
-fn lead_track(setup: &StreamSetup) -> u8 {
-    setup.video_track().unwrap_or(0)
+    let is_lead = match setup.video_track() {
+        Some(_) => setup
+            .tracks
+            .get(usize::from(frame.track))
+            .is_some_and(|track| track.codec.is_video()),
+        None => frame.track == 0,
+    };
+    frame.key && is_lead && head::missing(setup).is_none()
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::TryRecvError;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::geometry::MAX_FRAME_LEN;
 use crate::base::sync::Arc;
 use crate::base::sync::lock;
 use crate::base::time::Timestamp;
@@ -108,6 +109,13 @@ impl ChannelSink {
     /// How many frames were lost so far, of all streams.
     pub fn lost_count(&self) -> u64 {
         lock(&self.shared.queue).lost_count
+    }
+
+    /// Whether there is room for whatever may come next: a frame as long as any, with a setup and a
+    /// gap before it. True also while the queue is empty.
+    pub fn has_room(&self) -> bool {
+        let queue = lock(&self.shared.queue);
+        queue.has_room(MAX_STEP_COUNT, MAX_FRAME_LEN as usize, self.limits)
     }
 }
 

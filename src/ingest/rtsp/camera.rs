@@ -46,7 +46,7 @@ pub fn login_parameter(url: &Url) -> Option<&'static str> {
 
 /// A user name and a password. The password is wiped from memory when it is dropped; the copy that
 /// retina keeps while it is connected is not.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     user: String,
     password: Zeroizing<String>,
@@ -141,6 +141,14 @@ impl RtspCamera {
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
+    }
+
+    /// The camera asks for this login from now on. Returns whether it is another one.
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) -> bool {
+        let credentials = Some(credentials);
+        let is_other = self.credentials != credentials;
+        self.credentials = credentials;
+        is_other
     }
 
     /// The camera sends by this transport.

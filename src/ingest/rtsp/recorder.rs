@@ -10,14 +10,14 @@ use futures::FutureExt;
 use futures::future::join_all;
 use retina::client::SessionGroup;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::outlet::{Outlet, SharedSink};
 use super::retry::Backoff;
 use super::session::{self, Context, Failure};
 use super::status::{CameraReport, CameraState, CameraStatus};
-use super::{Options, RtspCamera};
+use super::{Credentials, Options, RtspCamera};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::sync::Arc;
 use crate::base::time::Clock;
@@ -55,6 +55,8 @@ struct Running {
     status: Arc<CameraStatus>,
     group: Arc<SessionGroup>,
     leave: Arc<Notify>,
+    /// As the next session will find it.
+    camera: watch::Sender<RtspCamera>,
 }
 
 impl Recorder {
@@ -94,6 +96,7 @@ impl Recorder {
         let group = Arc::new(SessionGroup::default().named(format!("stream {stream}")));
         let leave = Arc::new(Notify::new());
         let outlet = self.outlet(&camera, &status);
+        let (sender, camera) = watch::channel(camera);
         let task = Task {
             camera,
             shared: Arc::clone(&self.shared),
@@ -106,6 +109,7 @@ impl Recorder {
             status: Arc::clone(&status),
             group,
             leave,
+            camera: sender,
         };
         self.cameras.insert(stream, running);
         Ok(status)
@@ -132,12 +136,27 @@ impl Recorder {
     /// [`NotFound`](ErrorKind::NotFound) if the stream is not being recorded.
     pub async fn remove(&mut self, stream: StreamId) -> Result<()> {
         let Some(running) = self.cameras.remove(&stream) else {
-            let message = format!("stream {stream} is not being recorded");
-            return Err(Error::new(ErrorKind::NotFound, message));
+            return Err(not_recorded(stream));
         };
         if let Some(outlet) = running.remove().await {
             self.left.insert(stream, outlet);
         }
+        Ok(())
+    }
+
+    /// Has a camera use another login from its next connection on. A connection that lasts is not
+    /// touched; a camera that waits to be tried again is tried at once.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if the stream is not being recorded.
+    pub fn set_credentials(&self, stream: StreamId, credentials: Credentials) -> Result<()> {
+        let Some(running) = self.cameras.get(&stream) else {
+            return Err(not_recorded(stream));
+        };
+        running
+            .camera
+            .send_if_modified(|camera| camera.set_credentials(credentials));
         Ok(())
     }
 
@@ -157,6 +176,11 @@ impl Recorder {
         let cameras = self.cameras.values();
         cameras.map(|running| running.status.report()).collect()
     }
+}
+
+fn not_recorded(stream: StreamId) -> Error {
+    let message = format!("stream {stream} is not being recorded");
+    Error::new(ErrorKind::NotFound, message)
 }
 
 impl fmt::Debug for Recorder {
@@ -202,7 +226,7 @@ impl Drop for Running {
 
 /// The life of one camera.
 struct Task {
-    camera: RtspCamera,
+    camera: watch::Receiver<RtspCamera>,
     shared: Arc<Shared>,
     status: Arc<CameraStatus>,
     group: Arc<SessionGroup>,
@@ -217,7 +241,7 @@ impl Task {
             () = self.leave.notified() => outlet.leave(self.shared.clock.now()).err(),
         };
         if let Some(error) = error {
-            let stream = self.camera.stream().0;
+            let stream = self.camera.borrow().stream().0;
             tracing::error!(stream, %error, "camera stopped: the sink failed");
             self.status.fail(CameraState::Stopped, error.to_string());
         }
@@ -227,19 +251,21 @@ impl Task {
     /// One session after the other. Returns the error of a sink that failed.
     async fn record_for_ever(&self, outlet: &mut Outlet) -> Error {
         let Shared { options, clock, .. } = &*self.shared;
-        let stream = self.camera.stream();
+        let mut newest = self.camera.clone();
+        let stream = newest.borrow().stream();
         let seed = stream.0 ^ clock.now().boot_us.cast_unsigned();
         let mut backoff = Backoff::new(options, seed);
         loop {
             self.status.set_state(CameraState::Connecting);
-            let failure = self.one_session(outlet, &mut backoff).await;
+            let camera = newest.borrow_and_update().clone();
+            let failure = self.one_session(&camera, outlet, &mut backoff).await;
             if let Failure::Sink(error) = failure {
                 return error;
             }
             let text = failure.to_string();
             let wait_us = backoff.failed(matches!(failure, Failure::Login(_)));
             let wait = Duration::from_micros(wait_us.unsigned_abs());
-            let (name, place) = (self.camera.name(), self.camera.place());
+            let (name, place) = (camera.name(), camera.place());
             tracing::warn!(
                 stream = stream.0,
                 name,
@@ -252,13 +278,22 @@ impl Task {
             if let Err(error) = outlet.no_signal(clock.now()) {
                 return error;
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // It has another login, which may be the right one.
+                Ok(()) = newest.changed() => {}
+            }
         }
     }
 
-    async fn one_session(&self, outlet: &mut Outlet, backoff: &mut Backoff) -> Failure {
+    async fn one_session(
+        &self,
+        camera: &RtspCamera,
+        outlet: &mut Outlet,
+        backoff: &mut Backoff,
+    ) -> Failure {
         let context = Context {
-            camera: &self.camera,
+            camera,
             options: &self.shared.options,
             clock: &*self.shared.clock,
             status: &self.status,

@@ -65,6 +65,8 @@ pub(super) struct Disk {
     pub(super) counters: SimCounters,
     /// While set, nothing completes.
     pub(super) is_stalled: bool,
+    /// How many requests complete before the power is off; none where it stays on.
+    power: Option<u64>,
     durable: Image,
     /// What reads see: `durable` with all completed versions on top.
     current: Image,
@@ -82,6 +84,7 @@ impl Disk {
             faults: Faults::default(),
             counters: SimCounters::default(),
             is_stalled: false,
+            power: None,
             current: image.clone(),
             durable: image,
             unflushed: BTreeMap::new(),
@@ -103,6 +106,22 @@ impl Disk {
     pub(super) fn tamper(&mut self, change: impl Fn(&mut Image)) {
         change(&mut self.durable);
         change(&mut self.current);
+    }
+
+    /// Lets `count` more requests complete.
+    pub(super) fn cut_power_after(&mut self, count: u64) {
+        self.power = Some(count);
+    }
+
+    pub(super) fn is_off(&self) -> bool {
+        self.power == Some(0)
+    }
+
+    /// Takes note of a request that is about to complete; false where the power is off by now.
+    pub(super) fn spend_power(&mut self) -> bool {
+        let is_on = !self.is_off();
+        self.power = self.power.map(|count| count.saturating_sub(1));
+        is_on
     }
 
     pub(super) fn begin_read(&mut self, offset: u64, len: usize) -> ReadTicket {

@@ -17,6 +17,7 @@ mod random;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -159,6 +160,12 @@ impl SimDisk {
         self.disk().is_stalled = is_stalled;
     }
 
+    /// Lets `count` more requests complete; then the power is off, and every request fails and
+    /// changes nothing. [`crash`](Self::crash) tells what is left.
+    pub fn cut_power_after(&self, count: u64) {
+        self.disk().cut_power_after(count);
+    }
+
     /// What has happened so far.
     pub fn counters(&self) -> SimCounters {
         self.disk().counters
@@ -214,6 +221,8 @@ impl SimDevice {
         };
         let (mut request, ticket) = self.under_way.remove(index);
         let result = match &ticket {
+            // A write leaves the traces that any unflushed write may leave.
+            _ if !disk.spend_power() => Err(no_power()),
             Ticket::Write(ticket) => disk.finish_write(ticket),
             Ticket::Flush(ticket) => disk.finish_flush(ticket),
             Ticket::Read(ticket) => {
@@ -269,7 +278,9 @@ impl Device for SimDevice {
     }
 
     fn submit(&mut self, request: Request) {
-        match transfer::check(&request, Alignment::PAGE, self.len) {
+        let checked = transfer::check(&request, Alignment::PAGE, self.len);
+        let is_off = self.disk.disk().is_off();
+        match checked.and_then(|()| if is_off { Err(no_power()) } else { Ok(()) }) {
             Ok(()) => {
                 let ticket = self.begin(&request);
                 self.under_way.push((request, ticket));
@@ -317,6 +328,11 @@ impl Device for SimDevice {
     }
 }
 
+/// What the kernel says of a disk that has gone.
+fn no_power() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
 impl Drop for SimDevice {
     fn drop(&mut self) {
         let mut disk = self.disk.disk();
@@ -324,6 +340,9 @@ impl Drop for SimDevice {
             let Ticket::Write(ticket) = ticket else {
                 continue;
             };
+            if disk.is_off() {
+                continue;
+            }
             if disk.random.chance(1, 2) {
                 disk.abandon_write(&ticket);
             } else {

@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::write_first_headers;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, VolumeId};
@@ -57,6 +59,12 @@ impl<'d> Site<'d> {
             Err(e) if e.kind() == IoKind::AlreadyExists => {}
             Err(e) => return Err(at(e).with_remedy("Check that the path above it exists")),
         }
+        Ok(Self::there(dir, replace)?.0)
+    }
+
+    /// As [`prepare`](Self::prepare) for a directory that is there. Says also whether it is taken.
+    fn there(dir: &'d Path, replace: bool) -> Result<(Self, bool)> {
+        let place = dir.display();
         let names = std::fs::read_dir(dir)
             .and_then(|entries| entries.map(|e| Ok(e?.file_name())).collect())
             .map_err(|e| Error::io(format_args!("look into {place}"), e))?;
@@ -66,12 +74,12 @@ impl<'d> Site<'d> {
             let remedy = "Replacing it destroys all its recordings, and has to be asked for";
             return Err(Error::new(ErrorKind::Exists, text).with_remedy(remedy));
         }
-        let old = lock_old(&dir.join(DATA_NAME))?;
-        Ok(Self {
+        let site = Self {
             dir,
             is_new: false,
-            old,
-        })
+            old: lock_old(&dir.join(DATA_NAME))?,
+        };
+        Ok((site, is_taken))
     }
 
     /// Creates the volume, unless `progress` breaks.
@@ -125,17 +133,18 @@ impl<'d> Site<'d> {
     ///
     /// [`Io`](ErrorKind::Io): not even with it.
     fn has_room_beside(&self, len: u64) -> Result<bool> {
-        let place = self.dir.display();
-        let at = |doing: &str, e: std::io::Error| Error::io(doing, e).at(&place);
+        let at = |doing: &str, e: std::io::Error| Error::io(doing, e).at(self.dir.display());
         let space =
             rustix::fs::statvfs(self.dir).map_err(|e| at("ask for free space", e.into()))?;
         let free_len = space.f_bavail.saturating_mul(space.f_frsize);
-        let Some(old) = &self.old else {
-            return Ok(true);
+        let old_len = match &self.old {
+            Some(old) => taken_len(old.path()).map_err(|e| at("examine the old data", e))?,
+            None => 0,
         };
-        let status =
-            std::fs::symlink_metadata(old.path()).map_err(|e| at("examine the old data", e))?;
-        let with_old_len = free_len.saturating_add(status.blocks().saturating_mul(512));
+        // What a creation has left that was cut off goes first.
+        let cut_off_len = taken_len(&self.dir.join(PARTIAL_NAME)).unwrap_or(0);
+        let free_len = free_len.saturating_add(cut_off_len);
+        let with_old_len = free_len.saturating_add(old_len);
         if len > with_old_len {
             return Err(direct::no_space(self.dir, len, with_old_len));
         }
@@ -163,6 +172,39 @@ impl<'d> Site<'d> {
         direct::sync_directory_of(&data)?;
         Ok(located)
     }
+}
+
+/// Makes sure, without changing anything, that a volume of `len` bytes may be created in `dir` and
+/// has room there. Says whether it would take the place of another one.
+pub(super) fn check(dir: &Path, replace: bool, len: u64) -> Result<bool> {
+    if dir.symlink_metadata().is_ok() {
+        let (site, is_taken) = Site::there(dir, replace)?;
+        site.has_room_beside(len)?;
+        return Ok(is_taken);
+    }
+    let above = match dir.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let site = Site {
+        dir: above,
+        is_new: true,
+        old: None,
+    };
+    let room = site.has_room_beside(len);
+    room.map_err(|e| match e.raw_os_error() {
+        Some(code) if code == Errno::NOENT.raw_os_error() => {
+            e.with_remedy("Check that the path above it exists")
+        }
+        _ => e,
+    })?;
+    Ok(false)
+}
+
+/// How much room the file at `path` takes, in bytes.
+fn taken_len(path: &Path) -> std::io::Result<u64> {
+    let status = std::fs::symlink_metadata(path)?;
+    Ok(status.blocks().saturating_mul(512))
 }
 
 fn with_unit(geometry: Geometry, unit_len: u32) -> Result<Geometry> {

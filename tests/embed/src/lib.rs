@@ -82,6 +82,15 @@ impl Recorder {
         self.writer.commit().map(drop)
     }
 
+    /// The same for programs that have tasks instead of threads.
+    ///
+    /// # Errors
+    ///
+    /// camring's.
+    pub async fn commit_async(&self) -> camring::Result<()> {
+        self.writer.commit_async().await.map(drop)
+    }
+
     /// The volume, to look into while it is being recorded.
     pub fn volume(&self) -> &Volume {
         self.writer.volume()
@@ -137,6 +146,28 @@ pub fn follow(volume: &Volume, take: &mut dyn FnMut(i64, f64) -> bool) -> camrin
         }
     }
     Ok(())
+}
+
+/// The first `count` readings, as soon as they are written, for a task.
+///
+/// # Errors
+///
+/// camring's.
+pub async fn follow_async(volume: &Volume, count: usize) -> camring::Result<Vec<(i64, f64)>> {
+    let mut reader = Reader::open(volume)?;
+    let query = Query {
+        streams: vec![SENSOR],
+        select: Select::Time(TimeRange::ALL),
+        until: Until::Written,
+    };
+    let mut frames = reader.read(query)?;
+    let mut readings = Vec::new();
+    while readings.len() < count
+        && let Some(recorded) = frames.next_async().await
+    {
+        readings.extend(reading(&recorded.item));
+    }
+    Ok(readings)
 }
 
 fn reading(item: &Item) -> Option<(i64, f64)> {

@@ -2,8 +2,12 @@
 //! runtime.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread;
 
-use embed::{Recorder, SENSOR, follow, history};
+use embed::{Recorder, SENSOR, follow, follow_async, history};
 
 fn directory(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -57,6 +61,38 @@ fn readings_are_recorded_queried_and_followed() {
             .len(),
         3
     );
+}
+
+/// The smallest runtime there is: the stranger has one of its own.
+fn block_on<F: Future>(task: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut task = pin!(task);
+    loop {
+        match task.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_task_commits_and_follows_without_a_runtime_of_ours() {
+    let mut recorder = Recorder::open(&directory("task")).unwrap();
+    let volume = recorder.volume().clone();
+    let follower = std::thread::spawn(move || block_on(follow_async(&volume, 50)).unwrap());
+    for second in 1000..1050 {
+        recorder.record(second, celsius(second)).unwrap();
+    }
+    block_on(recorder.commit_async()).unwrap();
+    let expected: Vec<_> = (1000..1050).map(|s| (s, celsius(s))).collect();
+    assert_eq!(follower.join().unwrap(), expected);
+    recorder.close().unwrap();
 }
 
 /// Signal dispositions of the process, as the kernel tells them: caught and ignored ones.

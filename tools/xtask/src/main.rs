@@ -10,6 +10,7 @@
 
 mod accept;
 mod args;
+mod crash;
 mod demo;
 mod fuzz;
 mod help;
@@ -43,6 +44,7 @@ const COMMANDS: &[Command] = &[
     tidy::COMMAND,
     loom::COMMAND,
     fuzz::COMMAND,
+    crash::COMMAND,
     accept::COMMAND,
 ];
 

@@ -12,12 +12,12 @@ use clap::error::ErrorKind;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::LineFormat;
+use super::format::LineFormat;
 use crate::time;
 
 /// Records cameras.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring record ./house --camera 1:door=rtsp://192.0.2.10/stream1
   camring record ./house --camera 1:door=rtsp://192.0.2.10/main --camera 2=rtsp://192.0.2.11/main \\
@@ -29,7 +29,12 @@ It must be readable by its owner only: chmod 600 cameras.secret. A URL with a lo
 before the host, or as one of its parameters (user, password, token and the like).
 
 While it records, `camring camera add` and `camring camera remove` change the cameras, and
-`camring commit` puts all that was received on stable storage.")]
+`camring commit` puts all that was received on stable storage.
+
+SIGINT and SIGTERM end it in order; a second one ends it at once. SIGHUP makes it read the file of
+credentials anew: cameras use their new logins from their next connection on, and none is stopped.
+Without such a file, or on a terminal, whose end it is there, SIGHUP ends it like SIGTERM; under
+nohup it is ignored.")]
 pub(crate) struct Record {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
@@ -38,10 +43,16 @@ pub(crate) struct Record {
           value_parser = CameraParser)]
     pub(crate) cameras: Vec<Camera>,
     /// A file with users and passwords.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "CAMRING_CREDENTIALS",
+        hide_env_values = true
+    )]
     pub(crate) credentials: Option<PathBuf>,
     /// How cameras send their packets.
-    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    #[arg(long, value_enum, default_value_t = Transport::Tcp, env = "CAMRING_TRANSPORT",
+          hide_env_values = true)]
     pub(crate) transport: Transport,
     /// Stop after this long, such as 30s; without it, when interrupted.
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_duration)]
@@ -69,7 +80,7 @@ pub(crate) enum CameraAction {
 
 /// Records one more camera.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring camera add ./house 3:yard=rtsp://192.0.2.12/main
 
@@ -90,7 +101,7 @@ pub(crate) struct AddCamera {
 
 /// Records a camera no more.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring camera remove ./house 3")]
 pub(crate) struct RemoveCamera {

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "rtsp")]
 pub(crate) mod camera;
+mod format;
 pub(crate) mod play;
 
 use std::fmt;
@@ -17,38 +18,52 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "rtsp")]
 use self::camera::{CameraChange, Record};
+use self::format::{Format, LineFormat};
 use self::play::Play;
 use crate::{size, time};
 
 /// Records video from many cameras into a ring on disk, and plays it back.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(version, propagate_version = true, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
     /// When to use colours.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto,
+          env = "CAMRING_COLOR", hide_env_values = true)]
     pub(crate) color: Color,
     /// Print times in UTC instead of local time.
     #[arg(long, global = true)]
     pub(crate) utc: bool,
+    /// Print sizes in bytes instead of KiB, MiB and so on.
+    #[arg(long, global = true)]
+    pub(crate) bytes: bool,
     /// Say more on stderr; twice for details.
+    ///
+    /// `RUST_LOG` says it in full, such as `RUST_LOG=camring=trace` for every frame, and counts more
+    /// than -v and -q.
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
-    /// Say nothing on stderr but errors.
+    /// Say nothing on stderr but errors: no progress, no status, no warnings.
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but damage was found, 10 nothing there (no volume, stream, block or recorder), \
-11 locked by another process, 12 would destroy data (see --force), 130 interrupted.";
+11 locked by another process, 12 would destroy data (see --force), 130 interrupted. Others may come, and mean that it failed.
+
+An option counts more than its variable in the environment, and that more than the default. The \
+help of each command names the variables: CAMRING_COLOR for all, CAMRING_CREDENTIALS and \
+CAMRING_TRANSPORT for `camring record`.
+
+-h prints a summary, --help all there is to say, with examples.";
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set; everywhere if `CLICOLOR_FORCE` is.
     Auto,
     /// Also into pipes and files.
     Always,
@@ -80,8 +95,16 @@ pub(crate) enum Command {
     #[cfg(feature = "rtsp")]
     Camera(CameraChange),
     /// Show what a volume is: size, age, health, and how it is written.
+    #[command(after_long_help = "\
+Examples:
+  camring info ./house
+  camring info ./house --json --utc")]
     Info(Read),
     /// List the streams of a volume.
+    #[command(after_long_help = "\
+Examples:
+  camring streams ./house
+  camring streams ./house --json")]
     Streams(Read),
     /// Show when each stream was recorded, and why it was not.
     Timeline(Timeline),
@@ -96,6 +119,10 @@ pub(crate) enum Command {
     /// Play streams: on a terminal, into another program, as lines, or into a file.
     Play(Play),
     /// Read everything, and check every checksum.
+    #[command(after_long_help = "\
+Examples:
+  camring verify ./house
+  camring verify ./house --json")]
     Verify(Read),
     /// Make a volume's directory anew from its data alone.
     Rebuild(Rebuild),
@@ -104,6 +131,10 @@ pub(crate) enum Command {
     /// Print what a shell needs to complete the words of this command line.
     Completions(Completions),
     /// Print the manual page.
+    #[command(after_long_help = "\
+Examples:
+  camring man | man -l -
+  camring man > camring.1")]
     Man,
     /// Record the built-in cameras. `demo` starts this, and kills it.
     #[command(hide = true)]
@@ -119,28 +150,17 @@ pub(crate) struct Read {
     pub(crate) format: Format,
 }
 
-/// How to print what was found.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Format {
-    /// Print one JSON document instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// How to print what comes one after the other.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct LineFormat {
-    /// Print a JSON document per line instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Makes a volume.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring create /var/lib/camring/house --size 500GiB
-  camring create ./try --blocks 16 --block-size 1MiB")]
+  camring create ./try --blocks 16 --block-size 1MiB
+  camring create ./house --size 1TiB --force --dry-run
+  camring create ./house --size 1TiB --force --yes
+
+What --force destroys is told before. On a terminal it has to be confirmed by typing yes; where \
+nobody can type, --force is enough.")]
 #[command(group(clap::ArgGroup::new("extent").required(true).multiple(false)))]
 pub(crate) struct Create {
     /// The directory; it is made if it is not there.
@@ -154,20 +174,31 @@ pub(crate) struct Create {
     /// How long a block is, such as 16MiB; by default it suits the size.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) block_size: Option<u64>,
-    /// Destroy what is there.
+    /// Destroy the volume that is there.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Ask nothing, also on a terminal.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Only say what would be made, and what would be destroyed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// The times of streams.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring timeline ./house
-  camring timeline ./house --stream door --from 'yesterday 18:00' --to 'today 08:00'")]
+  camring timeline ./house --stream door --from 'yesterday 18:00' --to 'today 08:00'
+  camring timeline ./old-house ./house
+
+A stream that several of the directories have is one history. Without --stream, those of one name \
+are one.")]
 pub(crate) struct Timeline {
-    /// The volume's directory.
-    pub(crate) dir: PathBuf,
+    /// The directories of one or more volumes.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
     /// Only this stream: its number or its name.
     #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
     pub(crate) stream: Option<StreamChoice>,
@@ -204,7 +235,7 @@ impl Range {
 
 /// Which blocks.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring blocks ./house --from -1h
   camring blocks ./house --around '2026-11-20 14:00' -n 2")]
@@ -231,6 +262,10 @@ pub(crate) struct Blocks {
 
 /// Which blocks to show.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  camring dump ./house 17
+  camring dump ./house 17 18 --json")]
 pub(crate) struct Dump {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
@@ -243,6 +278,9 @@ pub(crate) struct Dump {
 
 /// Commits.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  camring commit ./house")]
 pub(crate) struct Commit {
     /// The volume's directory.
     pub(crate) dir: PathBuf,
@@ -250,16 +288,21 @@ pub(crate) struct Commit {
 
 /// What to export.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring export ./house --stream door --from -5min --to now -o door.mkv
   camring export ./house --stream 2 --from '2026-11-20 14:00' --to '2026-11-20 14:10' -o yard.mkv
+  camring export ./old-house ./house --stream door --from 'yesterday 18:00' -o door.mkv
+
+A stream that several of the directories have is one history: a camera that moved from one volume \
+to another.
 
 The file begins at the last key frame up to the given time. Where the stream changes its \
 parameters or its clock is set back, another file begins: yard-2.mkv and so on.")]
 pub(crate) struct Export {
-    /// The volume's directory.
-    pub(crate) dir: PathBuf,
+    /// The directories of one or more volumes.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
     /// The stream: its number or its name.
     #[arg(long, value_name = "ID|NAME", value_parser = StreamChoice::parse)]
     pub(crate) stream: StreamChoice,
@@ -277,20 +320,30 @@ pub(crate) struct Export {
 
 /// What to rebuild.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring rebuild /mnt/old-disk/house/data /var/lib/camring/house
-  camring rebuild /dev/disk/by-partuuid/0fc63daf-8483-4772-8e79-3d69d8477de4 ./house")]
+  camring rebuild /dev/disk/by-partuuid/0fc63daf-8483-4772-8e79-3d69d8477de4 ./house
+
+Nothing is destroyed: a directory that holds anything but what can be made anew of this volume is \
+refused.")]
 pub(crate) struct Rebuild {
     /// The file or the partition that holds the blocks. It is only read.
     pub(crate) data: PathBuf,
     /// The directory to make.
     pub(crate) dir: PathBuf,
+    /// Only say what was found and where the directory would be made.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Tries it all out.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
+Examples:
+  camring demo
+  camring demo ./try
+
 Records four built-in cameras for 10 s into a volume of 64 MiB, kills the recording process in the \
 middle and starts it again, then shows blocks, timeline and streams, and exports two cameras to \
 files beside the volume.")]
@@ -302,7 +355,7 @@ pub(crate) struct Demo {
 
 /// For which shell.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring completions bash
   camring completions zsh
@@ -384,16 +437,35 @@ pub(super) mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Every example in the help texts is a line that can be typed.
+    /// Every command that does something, with those below others.
+    fn leaves(command: &clap::Command) -> Vec<clap::Command> {
+        let shown = command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set());
+        let all = shown.flat_map(|below| {
+            if below.has_subcommands() {
+                leaves(below)
+            } else {
+                vec![below.clone()]
+            }
+        });
+        all.filter(|below| below.get_name() != "help").collect()
+    }
+
+    /// Every example in the help texts is a line that can be typed, and every command has one.
     #[test]
     fn the_examples_in_the_help_can_be_typed() {
-        let mut count = 0;
-        for mut command in Cli::command().get_subcommands().cloned() {
+        for mut command in leaves(&Cli::command()) {
+            let name = command.get_name().to_owned();
+            let short = command.render_help().to_string();
+            assert!(!short.contains("Examples:"), "-h is short: {short}");
             let help = command.render_long_help().to_string().replace("\\\n", " ");
             let examples = help.lines().map(str::trim_start);
+            let mut count = 0;
             for line in examples.filter(|line| line.starts_with("camring ")) {
-                let in_quotes = line.split('\'').enumerate();
-                let line: String = in_quotes
+                let ours = line.split(['|', '>']).next().unwrap_or(line);
+                let in_quotes = ours.split('\'').enumerate();
+                let words: String = in_quotes
                     .map(|(n, part)| {
                         if n % 2 == 0 {
                             part.into()
@@ -402,11 +474,11 @@ pub(super) mod tests {
                         }
                     })
                     .collect();
-                parse(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                parse(&words).unwrap_or_else(|error| panic!("{line}: {error}"));
                 count += 1;
             }
+            assert!(count > 0, "`camring {name} --help` has no example: {help}");
         }
-        assert!(count >= 10, "{count}");
     }
 
     #[test]

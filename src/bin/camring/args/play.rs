@@ -6,12 +6,13 @@ use camring::base::time::Timestamp;
 use camring::manager::Speed;
 use clap::Args;
 
-use super::{LineFormat, StreamChoice};
+use super::StreamChoice;
+use super::format::LineFormat;
 use crate::time;
 
 /// Plays streams.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
   camring play ./house --stream door --at -5min --to - | mpv -
   camring play ./house --stream door --stream 2 --at 'today 14:00' --print
@@ -48,7 +49,8 @@ pub(crate) struct Play {
     /// How fast, from 0.125 to 64.
     #[arg(long, value_name = "X", default_value = "1", value_parser = parse_speed)]
     pub(crate) speed: Speed,
-    /// Write the one stream as Matroska: into a file that is not there yet, or with - to stdout.
+    /// Write Matroska with the tracks of all streams: into a file that is not there yet, or with - to
+    /// stdout. Playing waits for whoever reads it, and nothing is lost.
     #[arg(long, value_name = "FILE|-")]
     pub(crate) to: Option<PathBuf>,
     /// Print a line per frame, with how late it was.

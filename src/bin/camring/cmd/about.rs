@@ -1,8 +1,8 @@
 //! `camring completions` and `camring man`: the command line, described for shells and for `man`.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use clap::CommandFactory as _;
+use clap::{Command, CommandFactory as _};
 
 use crate::args::{Cli, Completions};
 use crate::error::{Exit, Outcome};
@@ -20,15 +20,24 @@ pub(super) fn man() -> Outcome {
     command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
-    for part in command.get_subcommands().filter(|part| !part.is_hide_set()) {
-        let man = clap_mangen::Man::new(part.clone());
-        writeln!(page, ".SH \"camring {}\"", part.get_name())?;
-        man.render_description_section(&mut page)?;
-        man.render_synopsis_section(&mut page)?;
-        man.render_options_section(&mut page)?;
-        man.render_extra_section(&mut page)?;
-    }
+    write_commands(&command, "camring", &mut page)?;
     print(&page)
+}
+
+/// Writes a section for each command below `command`, whose name in full is `above`.
+fn write_commands(command: &Command, above: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    let is_shown = |part: &&Command| !part.is_hide_set() && part.get_name() != "help";
+    for part in command.get_subcommands().filter(is_shown) {
+        let name = format!("{above} {}", part.get_name());
+        let man = clap_mangen::Man::new(part.clone());
+        writeln!(page, ".SH \"{name}\"")?;
+        man.render_description_section(page)?;
+        man.render_synopsis_section(page)?;
+        man.render_options_section(page)?;
+        man.render_extra_section(page)?;
+        write_commands(part, &name, page)?;
+    }
+    Ok(())
 }
 
 fn print(text: &[u8]) -> Outcome {

@@ -20,7 +20,7 @@ pub(super) fn run(args: &args::Blocks) -> Outcome {
         }
         None => volume.blocks_in(args.range.checked()?),
     };
-    output::show(&Blocks::of(&volume, &rows), args.format.json)?;
+    output::show(&Blocks::of(&volume, &rows), args.format.is_json())?;
     Ok(Exit::Ok)
 }
 

@@ -1,10 +1,13 @@
-//! `camring create`: makes a volume, and says what was made.
+//! `camring create`: makes a volume, and says what was made. Before one is destroyed, it says which.
 
-use std::io::Write;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 
-use camring::ErrorKind;
+use anyhow::Context as _;
+use camring::base::geometry::Geometry;
 use camring::volume::{CreateOptions, Volume, VolumeSize};
+use camring::{Error, ErrorKind};
 
 use crate::args::Create;
 use crate::error::{Exit, Outcome};
@@ -14,9 +17,22 @@ use crate::{size, time};
 
 /// The bitrate for which the length of the recording is told, in bits per second.
 const EXAMPLE_BIT_S: u64 = 100_000_000;
+/// What has to be typed before a volume is destroyed.
+const CONSENT: &str = "yes";
+/// How much of what is typed is read, in bytes.
+const MAX_ANSWER_LEN: u64 = 1_024;
 
 pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
     let options = options(args)?;
+    let plan =
+        Volume::plan_creation(&args.dir, &options).map_err(|error| with_remedy(error, args))?;
+    let victim = plan.replaces.then(|| describe(&args.dir));
+    if args.dry_run {
+        return tell_plan(args, plan.geometry, victim.as_deref());
+    }
+    if let Some(victim) = victim {
+        confirm(args, &victim)?;
+    }
     let interrupt = Interrupt::catch()?;
     let bar = screen.bytes_bar("Writing zeroes");
     let mut caught = None;
@@ -29,31 +45,100 @@ pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
         }
     });
     drop(bar);
-    let made = made.map_err(|error| match error.kind() {
+    let Some(volume) = made.map_err(|error| with_remedy(error, args))? else {
+        return Ok(caught.map_or(Exit::Failed, Signal::exit_of_unfinished));
+    };
+    let mut out = anstream::stdout().lock();
+    let (dir, id, size) = (args.dir.display(), volume.id(), measures(volume.geometry()));
+    writeln!(out, "{dir}: volume {id}, {size}")?;
+    let (rate, kept) = kept(volume.geometry());
+    writeln!(out, "At {rate} Mbit/s it keeps the last {kept}.")?;
+    Ok(Exit::Ok)
+}
+
+fn with_remedy(error: Error, args: &Create) -> Error {
+    match error.kind() {
         ErrorKind::Exists if !args.force => {
             error.with_remedy("Choose another place, or --force, which destroys all its recordings")
         }
         _ => error,
-    });
-    let Some(volume) = made? else {
-        return Ok(caught.map_or(Exit::Failed, Signal::exit_of_unfinished));
-    };
-    let geometry = volume.geometry();
-    let (count, len) = (geometry.slot_count(), geometry.device_len());
-    let block_len = size::format(u64::from(geometry.block_len()));
+    }
+}
+
+fn tell_plan(args: &Create, geometry: Geometry, victim: Option<&str>) -> Outcome {
     let mut out = anstream::stdout().lock();
-    writeln!(
-        out,
-        "{}: volume {}, {} in {count} blocks of {block_len}",
-        args.dir.display(),
-        volume.id(),
-        size::format(len)
-    )?;
-    let kept_us = u128::from(len) * 8_000_000 / u128::from(EXAMPLE_BIT_S);
-    let kept = time::format_span(i64::try_from(kept_us).unwrap_or(i64::MAX));
-    let rate = EXAMPLE_BIT_S / 1_000_000;
-    writeln!(out, "At {rate} Mbit/s it keeps the last {kept}.")?;
+    let (dir, size) = (args.dir.display(), measures(geometry));
+    writeln!(out, "Would make {dir}: a volume, {size}")?;
+    let (rate, kept) = kept(geometry);
+    writeln!(out, "At {rate} Mbit/s it would keep the last {kept}.")?;
+    if let Some(victim) = victim {
+        writeln!(out, "Would destroy {victim}")?;
+    }
     Ok(Exit::Ok)
+}
+
+/// What is in `dir`, which holds a volume or what is left of one.
+fn describe(dir: &Path) -> String {
+    let place = dir.display();
+    let volume = match Volume::open(dir) {
+        Ok(volume) => volume,
+        Err(error) => return format!("{place}: what cannot be read as a volume ({error})"),
+    };
+    let (id, size) = (volume.id(), measures(volume.geometry()));
+    let streams = match volume.streams().len() {
+        1 => "1 stream".to_owned(),
+        count => format!("{count} streams"),
+    };
+    let recorded = match volume.time_range() {
+        Some(times) => {
+            let (from, to) = (time::format(times.start), time::format(times.end));
+            format!("recorded from {from} to {to}")
+        }
+        None => "nothing recorded".to_owned(),
+    };
+    format!("{place}: volume {id}, {size}, {streams}, {recorded}")
+}
+
+/// Says what will be destroyed. Whoever can answer is asked, and has to type it; where nobody can,
+/// `--force` was the answer.
+fn confirm(args: &Create, victim: &str) -> anyhow::Result<()> {
+    let somebody_is_there = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if args.yes || !somebody_is_there {
+        tracing::warn!("--force destroys {victim}");
+        return Ok(());
+    }
+    let mut screen = anstream::stderr();
+    write!(screen, "This destroys {victim}\nType {CONSENT} to go on: ")?;
+    screen.flush()?;
+    let mut answer = String::new();
+    let typed = io::stdin()
+        .lock()
+        .take(MAX_ANSWER_LEN)
+        .read_line(&mut answer);
+    typed.context("reading the answer")?;
+    if answer.trim() == CONSENT {
+        return Ok(());
+    }
+    let text = format!("{} stays as it is", args.dir.display());
+    let remedy = format!("To replace it, type {CONSENT} in full, or give --yes");
+    Err(Error::new(ErrorKind::Exists, text)
+        .with_remedy(remedy)
+        .into())
+}
+
+/// The size of a volume, for people.
+fn measures(geometry: Geometry) -> String {
+    let len = size::format(geometry.device_len());
+    let count = geometry.slot_count();
+    let block_len = size::format(u64::from(geometry.block_len()));
+    format!("{len} in {count} blocks of {block_len}")
+}
+
+/// A bitrate in Mbit/s, and how long a ring lasts at it.
+fn kept(geometry: Geometry) -> (u64, String) {
+    let kept_us = u128::from(geometry.device_len()) * 8_000_000 / u128::from(EXAMPLE_BIT_S);
+    let kept = time::format_span(i64::try_from(kept_us).unwrap_or(i64::MAX));
+    (EXAMPLE_BIT_S / 1_000_000, kept)
 }
 
 fn options(args: &Create) -> camring::Result<CreateOptions> {

@@ -17,6 +17,7 @@ use camring::{Error, ErrorKind};
 use super::blocks::Blocks;
 use super::demo_record::{CAMERA_COUNT, READY};
 use super::export::{self, Job};
+use super::history::{self, History};
 use super::streams::Streams;
 use super::timeline::Timeline;
 use crate::args::Demo;
@@ -42,9 +43,9 @@ pub(super) fn run(args: &Demo, screen: &Screen) -> Outcome {
     record(dir)?;
     let volume = Volume::open(dir).context("opening the demo's volume")?;
     let streams = volume.streams();
-    show_all(&volume, &streams)?;
+    show_all(&volume)?;
     check_gaps(&volume, &streams)?;
-    export_two(&volume, &streams, dir, screen)
+    export_two(volume, streams, dir, screen)
 }
 
 fn say(text: impl Display) -> std::io::Result<()> {
@@ -183,7 +184,7 @@ impl Drop for Recorder {
     }
 }
 
-fn show_all(volume: &Volume, streams: &[StreamInfo]) -> anyhow::Result<()> {
+fn show_all(volume: &Volume) -> anyhow::Result<()> {
     say("\nBlocks:")?;
     show(
         &Blocks::of(volume, &volume.blocks_in(TimeRange::ALL)),
@@ -192,7 +193,11 @@ fn show_all(volume: &Volume, streams: &[StreamInfo]) -> anyhow::Result<()> {
     say("\nStreams:")?;
     show(&Streams::of(volume), false)?;
     say("\nTimeline:")?;
-    show(&Timeline::of(volume, streams, TimeRange::ALL), false)
+    let volumes = std::slice::from_ref(volume);
+    show(
+        &Timeline::of(volumes, &history::all(volumes), TimeRange::ALL),
+        false,
+    )
 }
 
 /// Whether the kill is on record in every stream.
@@ -215,7 +220,12 @@ fn check_gaps(volume: &Volume, streams: &[StreamInfo]) -> anyhow::Result<()> {
 }
 
 /// Exports a camera with H.264 and sound, and one with H.265, to files beside the volume.
-fn export_two(volume: &Volume, streams: &[StreamInfo], dir: &Path, screen: &Screen) -> Outcome {
+fn export_two(
+    volume: Volume,
+    mut streams: Vec<StreamInfo>,
+    dir: &Path,
+    screen: &Screen,
+) -> Outcome {
     say("\nExports:")?;
     let interrupt = Interrupt::catch()?;
     let codecs = |info: &StreamInfo| -> Vec<Codec> {
@@ -226,12 +236,12 @@ fn export_two(volume: &Volume, streams: &[StreamInfo], dir: &Path, screen: &Scre
         ("h264-aac", &[Codec::H264, Codec::Aac][..]),
         ("h265", &[Codec::H265][..]),
     ] {
-        let stream = streams.iter().find(|info| codecs(info) == wanted);
+        let stream = streams.iter().position(|info| codecs(info) == wanted);
         let stream = stream.with_context(|| format!("no camera with {what} was recorded"))?;
         let path = beside(dir, what);
         let job = Job {
-            volume,
-            stream,
+            volumes: std::slice::from_ref(&volume),
+            history: &History::begin(0, streams.swap_remove(stream)),
             range: TimeRange::ALL,
             path: &path,
             force: true,

@@ -31,13 +31,13 @@ pub(super) fn run(args: &args::Dump) -> Outcome {
     let mut frames = reader.read(Query::blocks(args.blocks.as_slice()))?;
     let mut setups = Setups::new();
     let mut is_damaged = false;
-    if !args.format.json {
+    if !args.format.is_json() {
         writeln!(out, "{TITLES}")?;
     }
     for recorded in &mut frames {
         is_damaged |= super::is_loss(&recorded.item);
         let line = Line::of(&recorded, &mut setups);
-        if args.format.json {
+        if args.format.is_json() {
             write_json_line(&line, &mut out)?;
         } else {
             line.write_text(&mut out)?;

@@ -19,7 +19,7 @@ use crate::{size, time};
 
 pub(super) fn run(args: &Read) -> Outcome {
     let volume = Volume::open(&args.dir)?;
-    output::show(&Info::of(&volume, &args.dir)?, args.format.json)?;
+    output::show(&Info::of(&volume, &args.dir)?, args.format.is_json())?;
     Ok(Exit::Ok)
 }
 

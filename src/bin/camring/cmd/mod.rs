@@ -12,6 +12,7 @@ mod demo_record;
 mod dump;
 mod export;
 mod gap;
+mod history;
 mod info;
 mod play;
 mod rebuild;

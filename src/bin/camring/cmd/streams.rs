@@ -16,7 +16,7 @@ use crate::time;
 
 pub(super) fn run(args: &Read) -> Outcome {
     let volume = Volume::open(&args.dir)?;
-    output::show(&Streams::of(&volume), args.format.json)?;
+    output::show(&Streams::of(&volume), args.format.is_json())?;
     Ok(Exit::Ok)
 }
 

@@ -5,22 +5,23 @@ use std::io::{self, Write};
 use camring::Volume;
 use camring::base::time::TimeRange;
 use camring::frame::GapCause;
-use camring::volume::{StreamInfo, Stretch};
+use camring::volume::Stretch;
 use serde::Serialize;
 
+use super::history::{self, History};
 use crate::args;
 use crate::error::{Exit, Outcome};
 use crate::output::{self, Column, View, write_table};
 use crate::time;
 
 pub(super) fn run(args: &args::Timeline) -> Outcome {
-    let volume = Volume::open(&args.dir)?;
-    let streams = match &args.stream {
-        Some(choice) => vec![volume.find_stream(&choice.to_string())?],
-        None => volume.streams(),
+    let volumes = history::open(&args.dirs)?;
+    let histories = match &args.stream {
+        Some(choice) => vec![history::find_one(&volumes, choice)?],
+        None => history::all(&volumes),
     };
-    let timeline = Timeline::of(&volume, &streams, args.range.checked()?);
-    output::show(&timeline, args.format.json)?;
+    let timeline = Timeline::of(&volumes, &histories, args.range.checked()?);
+    output::show(&timeline, args.format.is_json())?;
     Ok(Exit::Ok)
 }
 
@@ -53,12 +54,12 @@ struct Span {
 }
 
 impl Timeline {
-    pub(super) fn of(volume: &Volume, streams: &[StreamInfo], range: TimeRange) -> Self {
-        let streams = streams.iter().map(|info| Stream {
-            id: info.id.0,
-            name: info.setup.name.clone(),
-            stretches: volume
-                .timeline(info.id, range)
+    pub(super) fn of(volumes: &[Volume], histories: &[History], range: TimeRange) -> Self {
+        let streams = histories.iter().map(|history| Stream {
+            id: history.slot.0,
+            name: history.name.clone(),
+            stretches: history
+                .timeline(volumes, range)
                 .iter()
                 .map(Span::of)
                 .collect(),

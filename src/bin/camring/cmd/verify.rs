@@ -20,7 +20,7 @@ pub(super) fn run(args: &Read, screen: &Screen) -> Outcome {
     });
     drop(bar);
     let report = report?;
-    output::show(&Verified::of(&report), args.format.json)?;
+    output::show(&Verified::of(&report), args.format.is_json())?;
     Ok(if report.is_whole() {
         Exit::Ok
     } else {

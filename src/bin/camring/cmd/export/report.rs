@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use camring::base::time::Timestamp;
-use camring::frame::{Gap, Item};
+use camring::frame::{Gap, GapCause, Item};
+use camring::volume::timeline::MERGE_US;
 use serde::Serialize;
 
 use super::files::Done;
@@ -61,6 +62,24 @@ impl Report {
             }
             Item::Gap(gap) => self.note_gap(gap),
         }
+    }
+
+    /// Takes note that the frames go on at `start`, in another volume.
+    pub(super) fn go_on_at(&mut self, start: Timestamp) {
+        let Some(last) = self.last_time else { return };
+        let unknown = Gap {
+            cause: GapCause::Restart,
+            start: last,
+            end: None,
+            lost_count: None,
+        };
+        let gap = match self.open {
+            Some(open) => open,
+            None if start.us_since(last) >= MERGE_US => unknown,
+            None => return,
+        };
+        let end = Some(start.max(gap.start));
+        self.note_gap(&Gap { end, ..gap });
     }
 
     fn note_gap(&mut self, gap: &Gap) {

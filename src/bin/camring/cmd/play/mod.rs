@@ -6,7 +6,6 @@
 //! down the playing instead of losing lines.
 
 mod control;
-mod history;
 mod keyboard;
 mod line;
 mod status;
@@ -22,10 +21,10 @@ use camring::manager::{Command, Event, Limits, ManagerOptions, SourceId, StreamK
 use camring::{Error, ErrorKind, Manager, Volume};
 
 use self::control::Control;
-use self::history::History;
 use self::keyboard::{Key, Keyboard};
 use self::line::Printer;
 use self::target::{Target, Written};
+use super::history::{self, History};
 use crate::args::play::Play;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::{Interrupt, Signal};
@@ -44,10 +43,10 @@ const PERIOD_US: i64 = 100_000;
 /// How long the program behind a pipe may take for the rest after the end was asked for.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What waits for one sink at most: seconds of a camera also at the highest speed.
+/// What waits for the target at most: enough not to hold up the playing while a disk is busy.
 const QUEUE: ChannelLimits = ChannelLimits {
     item_count: 65_536,
-    payload_len: 128 << 20,
+    payload_len: 64 << 20,
 };
 
 /// Something has happened.
@@ -72,8 +71,8 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
     };
     let interrupt = Interrupt::catch()?;
     let target = target(args)?;
-    let (sender, mut session) = Session::start(volumes, args.print)?;
-    session.map(&histories, target, &sender)?;
+    let (sender, mut session) = Session::start(&volumes, args.print)?;
+    session.map(&volumes, &histories, target, &sender)?;
     let keyboard = if has_keys {
         Some(Keyboard::open(sender)?)
     } else {
@@ -95,7 +94,7 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
         screen,
         line: screen.line(),
         control: Control::new(args),
-        printer: args.print.then(|| Printer::new(args.format.json)),
+        printer: args.print.then(|| Printer::new(args.format.is_json())),
         is_damaged: false,
         failure: None,
     };
@@ -106,10 +105,6 @@ pub(super) fn run(args: &Play, screen: &Screen) -> Outcome {
 
 /// Refuses what makes no sense together.
 fn check(args: &Play, has_keys: bool) -> camring::Result<()> {
-    if args.to.is_some() && args.streams.len() > 1 {
-        let error = Error::invalid("--to writes one stream, and several are given");
-        return Err(error.with_remedy("Give one --stream"));
-    }
     if args.is_to_stdout() && args.print {
         let error = Error::invalid("--to - and --print both want stdout");
         return Err(error.with_remedy("Write to a file, with --to FILE"));
@@ -138,7 +133,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(volumes: Vec<Volume>, tell_items: bool) -> camring::Result<(SyncSender<Input>, Self)> {
+    fn start(volumes: &[Volume], tell_items: bool) -> camring::Result<(SyncSender<Input>, Self)> {
         let (sender, inputs) = sync_channel(INPUT_COUNT);
         let events = sender.clone();
         let manager = Manager::start(ManagerOptions {
@@ -147,6 +142,9 @@ impl Session {
                 ..Limits::default()
             },
             queue: QUEUE,
+            // What is written is complete: a program behind the pipe that stands still, or a slow
+            // disk, holds up the playing.
+            waits: true,
             tell_items,
             on_event: Some(Box::new(move |event| {
                 // It is gone at the end only.
@@ -154,8 +152,8 @@ impl Session {
             })),
         })?;
         let sources = volumes
-            .into_iter()
-            .map(|volume| manager.add_volume(volume))
+            .iter()
+            .map(|volume| manager.add_volume(volume.clone()))
             .collect::<camring::Result<_>>()?;
         let session = Self {
             inputs,
@@ -166,28 +164,45 @@ impl Session {
         Ok((sender, session))
     }
 
-    /// Plays all histories, the one that there is into `target`.
+    /// Plays all histories, into `target` if there is one.
     fn map(
         &mut self,
+        volumes: &[Volume],
         histories: &[History],
-        mut target: Option<Target>,
+        target: Option<Target>,
         inputs: &SyncSender<Input>,
     ) -> anyhow::Result<()> {
-        for history in histories {
+        let keys_of = |history: &History| -> Vec<StreamKey> {
             let parts = history.parts.iter();
             let keys = parts.filter_map(|(n, stream)| {
                 let (source, stream) = (*self.sources.get(*n)?, *stream);
                 Some(StreamKey { source, stream })
             });
-            let keys: Vec<_> = keys.collect();
-            match target.take() {
-                Some(target) => {
-                    target.start(self.manager.map(&keys, history.slot)?, inputs.clone())?;
-                }
-                None => self.manager.map_sink(&keys, history.slot, Discard)?,
+            keys.collect()
+        };
+        let slots: Vec<_> = { histories.iter() }
+            .map(|history| (keys_of(history), history.slot))
+            .collect();
+        match target {
+            Some(target) => {
+                let slots: Vec<_> = slots
+                    .iter()
+                    .map(|(keys, slot)| (&keys[..], *slot))
+                    .collect();
+                let members = histories.iter().filter_map(|history| {
+                    let (volume, stream) = history.streams(volumes).last()?;
+                    Some((history.slot, volume.stream(stream)?.setup))
+                });
+                let receiver = self.manager.map_together(&slots)?;
+                target.start(receiver, members.collect(), inputs.clone())?;
             }
-            self.slots.push(history.slot);
+            None => {
+                for (keys, slot) in &slots {
+                    self.manager.map_sink(keys, *slot, Discard)?;
+                }
+            }
         }
+        self.slots = histories.iter().map(|history| history.slot).collect();
         Ok(())
     }
 }
@@ -325,7 +340,7 @@ impl Show<'_> {
         let Some(written) = written else {
             return Ok(Exit::Ok);
         };
-        if !self.args.is_to_stdout() && self.args.format.json {
+        if !self.args.is_to_stdout() && self.args.format.is_json() {
             write_json_line(&written, &mut anstream::stdout().lock())?;
         } else {
             // None for stdout, which holds Matroska.

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use camring::export::{MatroskaFiles, MatroskaSink, NumberedFiles, Summary};
-use camring::frame::filter::Receiver;
-use camring::frame::{FrameSink as _, Item, StreamId};
+use camring::frame::filter::{Join, Receiver};
+use camring::frame::{FrameSink, Item, StreamId, StreamSetup};
 use camring::{Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -63,14 +64,20 @@ impl Target {
         Ok(Self::Stdout(Box::new(MatroskaSink::live(file))))
     }
 
-    /// Writes what comes from `receiver` in a thread of its own, and tells `inputs` of the end.
+    /// Writes what comes from `receiver` of `members`, streams and what is known of them, in a
+    /// thread of its own, and tells `inputs` of the end.
     ///
     /// # Errors
     ///
     /// When no thread can be started.
-    pub(super) fn start(self, receiver: Receiver, inputs: SyncSender<Input>) -> io::Result<()> {
+    pub(super) fn start(
+        self,
+        receiver: Receiver,
+        members: Vec<(StreamId, Arc<StreamSetup>)>,
+        inputs: SyncSender<Input>,
+    ) -> io::Result<()> {
         let work = move || {
-            let written = self.write(&receiver);
+            let written = self.write(receiver, members);
             // Nobody waits for it any more when the program ends.
             let _ = inputs.send(Input::Written(written));
         };
@@ -80,18 +87,18 @@ impl Target {
             .map(drop)
     }
 
-    fn write(mut self, receiver: &Receiver) -> Result<Written> {
-        while let Some((stream, item)) = receiver.recv() {
-            self.accept(stream, item)?;
-        }
-        self.finish(receiver.lost_count())
-    }
-
-    fn accept(&mut self, stream: StreamId, item: Item) -> Result<()> {
-        match self {
-            Self::Files(files) => files.accept(stream, item),
-            Self::Stdout(sink) => sink.accept(stream, item),
-        }
+    fn write(
+        mut self,
+        receiver: Receiver,
+        members: Vec<(StreamId, Arc<StreamSetup>)>,
+    ) -> Result<Written> {
+        let [(slot, _), _, ..] = members[..] else {
+            pump(&receiver, &mut self)?;
+            return self.finish(receiver.lost_count());
+        };
+        let mut all = Join::new(slot, members, self);
+        pump(&receiver, &mut all)?;
+        all.into_next().finish(receiver.lost_count())
     }
 
     fn finish(self, lost_count: u64) -> Result<Written> {
@@ -109,6 +116,22 @@ impl Target {
             lost_count,
         })
     }
+}
+
+impl FrameSink for Target {
+    fn accept(&mut self, stream: StreamId, item: Item) -> Result<()> {
+        match self {
+            Self::Files(files) => files.accept(stream, item),
+            Self::Stdout(sink) => sink.accept(stream, item),
+        }
+    }
+}
+
+fn pump(receiver: &Receiver, sink: &mut impl FrameSink) -> Result<()> {
+    while let Some((stream, item)) = receiver.recv() {
+        sink.accept(stream, item)?;
+    }
+    Ok(())
 }
 
 fn no_frame() -> Error {

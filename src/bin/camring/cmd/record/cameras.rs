@@ -45,7 +45,7 @@ pub(super) fn asked_for(args: &Record) -> Result<Vec<RtspCamera>> {
     }
     for id in logins.keys() {
         if !args.cameras.iter().any(|camera| camera.id == *id) {
-            tracing::warn!("there are credentials for camera {id}, which is not recorded");
+            warn_of_unused(*id);
         }
     }
     let made = args.cameras.iter().map(|camera| {
@@ -110,6 +110,28 @@ impl Cameras {
         Ok(())
     }
 
+    /// Reads the file of credentials anew. Cameras with a line in it use it from their next
+    /// connection on; all others, and all of them if the file has a fault, keep what they have.
+    pub(super) fn reload(&self) {
+        let Some(path) = &self.credentials else {
+            return;
+        };
+        let logins = match credentials::read(path) {
+            Ok(logins) => logins,
+            Err(error) => {
+                tracing::error!("{error}; the cameras keep the credentials that they have");
+                return;
+            }
+        };
+        for (id, login) in &logins {
+            // There is one error: nobody records it.
+            if self.recorder.set_credentials(*id, login_of(login)).is_err() {
+                warn_of_unused(*id);
+            }
+        }
+        tracing::info!("the credentials were read anew");
+    }
+
     /// How they are doing, also those that were removed.
     pub(super) fn reports(&self) -> Vec<CameraReport> {
         reports(&self.statuses, &self.removed)
@@ -165,6 +187,14 @@ fn login_in(path: &Path, id: StreamId) -> Result<Option<Credentials>> {
     Ok(credentials::read(path)?.remove(&id))
 }
 
+fn login_of(login: &Credentials) -> rtsp::Credentials {
+    rtsp::Credentials::new(login.user.as_str(), login.password.reveal())
+}
+
+fn warn_of_unused(id: StreamId) {
+    tracing::warn!("there are credentials for camera {id}, which is not recorded");
+}
+
 fn make(camera: &Camera, login: Option<&Credentials>, transport: Transport) -> Result<RtspCamera> {
     let transport = match transport {
         Transport::Tcp => rtsp::Transport::Tcp,
@@ -173,10 +203,7 @@ fn make(camera: &Camera, login: Option<&Credentials>, transport: Transport) -> R
     let made = RtspCamera::new(camera.id, camera.name.as_str(), camera.url.as_str())?;
     let made = made.with_transport(transport);
     Ok(match login {
-        Some(login) => made.with_credentials(rtsp::Credentials::new(
-            login.user.as_str(),
-            login.password.reveal(),
-        )),
+        Some(login) => made.with_credentials(login_of(login)),
         None => made,
     })
 }

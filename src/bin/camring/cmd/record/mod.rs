@@ -6,6 +6,7 @@ pub(super) mod requests;
 mod sink;
 mod status;
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
         ..WriterOptions::default()
     };
     let writer = Writer::open(&args.dir, options)?;
-    let interrupt = Interrupt::catch()?;
+    let interrupt = catch_signals(args)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("starting the network's runtime")?;
     let sink = Sink {
@@ -60,7 +61,7 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
         interrupt: &interrupt,
         cameras: Cameras::start(recorder, asked_for, args)?,
         requests,
-        listener: args.format.json.then(Listener::new).transpose()?,
+        listener: args.format.is_json().then(Listener::new).transpose()?,
         started: Instant::now(),
     };
     let End {
@@ -78,6 +79,16 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
             Err(error.with_remedy(remedy).into())
         }
         Some(Signal::Terminate) | None => told.map(|()| Exit::Ok),
+    }
+}
+
+/// On a terminal SIGHUP is its end, and nobody would see the recording any more. Elsewhere it asks
+/// to read the file of credentials anew, if there is one.
+fn catch_signals(args: &Record) -> anyhow::Result<Interrupt> {
+    if args.credentials.is_some() && !std::io::stderr().is_terminal() {
+        Interrupt::catch_with_reload()
+    } else {
+        Interrupt::catch()
     }
 }
 
@@ -116,6 +127,9 @@ impl Watch<'_> {
         let (mut next_show, mut next_log) = (SHOW, FIRST_LOG);
         let signal = loop {
             self.serve_for(LOOK).await;
+            if self.interrupt.takes_reload() {
+                self.cameras.reload();
+            }
             let signal = self.interrupt.caught();
             let elapsed = self.started.elapsed();
             let duration = self.args.duration;
