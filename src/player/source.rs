@@ -227,7 +227,9 @@ impl Source {
     /// Whether the read under way has not come to the head, because earlier ones brought what
     /// lies ahead: what it brings now is due at once and needs no room.
     fn is_behind(&self, head: Timestamp) -> bool {
-        !self.is_joining() && self.newest.max(self.read_to) < Some(head)
+        let mut streams = self.streams.values();
+        let is_early = self.newest.max(self.read_to) < Some(head);
+        is_early && !self.is_joining() && streams.any(Stream::is_repeated)
     }
 
     /// Whether everything at or before `time` was fed, or nothing is to be waited for.

@@ -97,6 +97,11 @@ impl Stream {
         self.held_gaps.clear();
     }
 
+    /// Whether what is fed may have been fed before.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
     /// Whether a frame at `place` was not fed before.
     pub(super) fn is_new(&mut self, place: Place) -> bool {
         if self.last_place.is_some_and(|last| place <= last) {
