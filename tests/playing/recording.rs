@@ -321,7 +321,7 @@ impl Stream {
         }
     }
 
-    fn recorded(&self, number: usize, stream: StreamId, arrival: i64, item: Item) -> Recorded {
+    fn recorded(number: usize, stream: StreamId, arrival: i64, item: Item) -> Recorded {
         Recorded {
             stream,
             sequence: 1 + (arrival - START_US).unsigned_abs() / 2_000_000,
@@ -336,7 +336,7 @@ impl Stream {
         for number in from..to {
             let arrival = self.frames[number].arrival;
             let mut put = |arrival, item| {
-                let item = self.recorded(number, stream, arrival, item);
+                let item = Self::recorded(number, stream, arrival, item);
                 items.push((arrival, item));
             };
             if number == from {

@@ -20,6 +20,10 @@ pub(crate) enum Menu {
     Full,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what the user wants, each on its own"
+)]
 pub(crate) struct Scenario {
     pub(crate) context: String,
     pub(crate) menu: Menu,

@@ -6,7 +6,7 @@ use camring::base::time::{TimeRange, Timestamp};
 use camring::player::{Command, Speed, State, StreamKey};
 
 use crate::model::Came;
-use crate::recording::MS;
+use crate::recording::{MS, Stream};
 use crate::scenario::{Menu, Scenario};
 
 impl Scenario {
@@ -120,12 +120,11 @@ impl Scenario {
         if self.menu == Menu::Full && self.stepping.is_some() {
             return;
         }
+        let is_standing = !self.is_backward && self.player.state() == State::Standing;
         if self.mapped.remove(&key).is_some() {
             self.trace(|| format!("unmap {key:?}"));
             self.player.unmap(key);
-        } else if self.menu == Menu::Full {
-            self.map(key);
-        } else if !self.is_backward && self.player.state() == State::Standing {
+        } else if self.menu == Menu::Full || is_standing {
             self.map(key);
         }
     }
@@ -183,9 +182,9 @@ impl Scenario {
     /// The times to which steps go.
     fn step_times(&self) -> BTreeSet<i64> {
         let mapped = || self.mapped.keys().map(|key| &self.streams[key]);
-        let has_pictures = mapped().any(|stream| stream.has_pictures());
+        let has_pictures = mapped().any(Stream::has_pictures);
         let of_them = mapped().filter(|stream| stream.has_pictures() == has_pictures);
-        of_them.flat_map(|stream| stream.times()).collect()
+        of_them.flat_map(Stream::times).collect()
     }
 
     fn step(&mut self) {
