@@ -21,7 +21,7 @@ mod stream;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
@@ -289,4 +289,28 @@ fn a_waker_that_panics_does_no_harm_to_the_recording() {
     push(&mut producer, 10..20);
     writer.commit().unwrap();
     writer.close().unwrap();
+}
+
+/// Somebody asks for commits without a pause, and waits for none. Who asked before is answered all
+/// the same, long before that ends.
+#[test]
+fn a_commit_is_not_put_off_by_those_who_ask_later() {
+    let (writer, mut producer) = recording(&disk(), NEVER_US);
+    push(&mut producer, 0..10);
+    let (writer, is_answered) = (&writer, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            for number in 10..20_000 {
+                push(&mut producer, number..number + 1);
+                drop(writer.commit_async());
+                if is_answered.load(Ordering::Relaxed) {
+                    return true;
+                }
+            }
+            false
+        });
+        writer.commit().unwrap();
+        is_answered.store(true, Ordering::Relaxed);
+        assert!(asking.join().unwrap(), "it was answered only at the end");
+    });
 }

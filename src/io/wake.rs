@@ -10,6 +10,7 @@
 //! a simulated device. A task of an async runtime waits with a `Sleeper` as well: the bell then also
 //! wakes the task that polled last.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::PoisonError;
 use std::task::{self, Context, Poll};
@@ -173,6 +174,8 @@ impl Waker {
 pub struct Sleeper {
     parker: Parker,
     waker: Waker,
+    /// Whether a task may be in the waker's slot.
+    has_task: Cell<bool>,
 }
 
 impl Sleeper {
@@ -184,7 +187,11 @@ impl Sleeper {
     pub fn new() -> Self {
         let parker = Parker::new();
         let waker = Waker::with_thread(parker.unparker().clone());
-        Self { parker, waker }
+        Self {
+            parker,
+            waker,
+            has_task: Cell::new(false),
+        }
     }
 
     /// What other threads wake it with.
@@ -219,6 +226,7 @@ impl Sleeper {
             return Poll::Ready(found);
         }
         // Before the flag: who takes that finds the task.
+        self.has_task.set(true);
         self.waker.set_task(Some(task.waker().clone()));
         self.waker.flag().prepare();
         // Once more, now that wakers know: what came before they did is seen here.
@@ -269,7 +277,9 @@ impl Sleeper {
 impl Drop for Sleeper {
     fn drop(&mut self) {
         // A task may own the sleeper that it waits with: a waker that kept the task would keep both.
-        self.waker.set_task(None);
+        if self.has_task.get() {
+            self.waker.set_task(None);
+        }
     }
 }
 

@@ -381,7 +381,17 @@ struct Shell {
 /// Somebody who waits for a commit.
 struct Waiter {
     promise: Promise,
-    is_closing: bool,
+    goal: Goal,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// The commit that is under way.
+    Commit,
+    /// The one after it. Somebody who asks again and again must not put off those who asked before.
+    NextCommit,
+    Close,
 }
 
 impl Shell {
@@ -390,6 +400,7 @@ impl Shell {
             while let Ok(command) = self.commands.try_recv() {
                 self.command(command);
             }
+            self.begin_next_commit();
             let now = self.gate.clock.now();
             self.core.turn(now);
             self.cells.update(&self.core, now);
@@ -413,24 +424,37 @@ impl Shell {
             Command::Add(_) if self.core.phase == Phase::Failed => {}
             Command::Add(end) => self.core.producers.push(end),
             Command::Commit(promise) => {
-                self.core.collect();
-                self.core.begin_commit_for_waiter();
                 // Who asks again and again, and waits for none, must not fill the memory.
                 self.waiters.retain(|waiter| !waiter.promise.is_abandoned());
-                self.waiters.push(Waiter {
-                    promise,
-                    is_closing: false,
-                });
+                let goal = Goal::NextCommit;
+                self.waiters.push(Waiter { promise, goal });
             }
             Command::Close(promise) => {
                 self.gate.is_failed.store(true, Ordering::Release);
                 self.core.producers.iter().for_each(ProducerEnd::refuse);
                 self.core.collect();
                 self.core.begin_close();
-                self.waiters.push(Waiter {
-                    promise,
-                    is_closing: true,
-                });
+                let goal = Goal::Close;
+                self.waiters.push(Waiter { promise, goal });
+            }
+        }
+    }
+
+    /// Whether somebody waits for the next commit, and none is under way.
+    fn is_next_commit_due(&self) -> bool {
+        let mut waiters = self.waiters.iter();
+        !self.core.is_commit_awaited && waiters.any(|waiter| waiter.goal == Goal::NextCommit)
+    }
+
+    fn begin_next_commit(&mut self) {
+        if !self.is_next_commit_due() {
+            return;
+        }
+        self.core.collect();
+        self.core.begin_commit_for_waiter();
+        for waiter in &mut self.waiters {
+            if waiter.goal == Goal::NextCommit {
+                waiter.goal = Goal::Commit;
             }
         }
     }
@@ -443,12 +467,11 @@ impl Shell {
         let served = self
             .waiters
             .extract_if(.., |waiter| {
-                let is_done = if waiter.is_closing {
-                    is_closed
-                } else {
-                    is_committed
+                let is_done = match waiter.goal {
+                    Goal::Commit => is_committed,
+                    Goal::NextCommit | Goal::Close => false,
                 };
-                is_done || failed
+                is_done || is_closed || failed
             })
             .map(|waiter| {
                 let result = if failed {
@@ -457,7 +480,7 @@ impl Shell {
                     Ok(position)
                 };
                 waiter.promise.keep(result);
-                waiter.is_closing
+                waiter.goal == Goal::Close
             });
         served.fold(false, |is_over, is_closing| is_over | is_closing)
     }
@@ -468,7 +491,7 @@ impl Shell {
         // From here on a command is told to the waker, which ends the wait; one that came before,
         // and after the last look, was not.
         let command = self.commands.try_recv().ok();
-        if command.is_some() || self.core.has_work() {
+        if command.is_some() || self.core.has_work() || self.is_next_commit_due() {
             self.core.device.cancel_wait();
             if let Some(command) = command {
                 self.command(command);
