@@ -50,6 +50,15 @@ impl Alignment {
         )
     }
 
+    /// What the kernel says of an open file or block device: what memory and what offsets must be
+    /// multiples of for direct I/O, in bytes; none where it does not say.
+    pub fn told_by_kernel(file: impl AsFd) -> Option<(u32, u32)> {
+        let flags = StatxFlags::DIOALIGN;
+        let status = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, flags).ok()?;
+        let is_told = status.stx_mask & flags.bits() != 0;
+        is_told.then_some((status.stx_dio_mem_align, status.stx_dio_offset_align))
+    }
+
     fn from_demands(sector_len: u32, offset_align: u32, memory_align: u32) -> Result<Self> {
         if offset_align == 0 || memory_align == 0 {
             return Err(Error::new(

@@ -15,6 +15,9 @@ use blkid_sys as sys;
 
 use crate::base::error::{Error, Result};
 
+/// How many signatures are told of one device: more than it can have without malice.
+const MAX_SIGNATURES: usize = 32;
+
 /// What was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
@@ -52,17 +55,32 @@ pub fn probe(path: &Path) -> Result<Option<Signature>> {
             kind: "several file systems or partition tables".to_owned(),
             label: None,
         })),
-        Outcome::Found => {
-            let table = probe
-                .value(c"PTTYPE")
-                .map(|kind| format!("{kind} partition table"));
-            let kind = probe.value(c"TYPE").or(table);
-            Ok(Some(Signature {
-                kind: kind.unwrap_or_else(|| "something unnamed".to_owned()),
-                label: probe.value(c"LABEL"),
-            }))
+        Outcome::Found => Ok(Some(probe.signature())),
+    }
+}
+
+/// Everything that is recognised in the file or block device at `path`, also what another signature
+/// hides from [`probe`]. Nothing is changed.
+///
+/// # Errors
+///
+/// [`Io`](crate::ErrorKind::Io) when it cannot be opened or read.
+pub fn signatures(path: &Path) -> Result<Vec<Signature>> {
+    let doing = "look for file systems and partition tables";
+    let failed = |error: io::Error| Error::io(doing, error).at(path.display());
+    let file = File::open(path).map_err(failed)?;
+    let probe = Probe::new(file).map_err(failed)?;
+    let mut found = Vec::new();
+    while found.len() < MAX_SIGNATURES {
+        match probe.next() {
+            Outcome::Found => found.push(probe.signature()),
+            Outcome::Nothing => break,
+            Outcome::Ambivalent | Outcome::Failed => {
+                return Err(failed(io::Error::last_os_error()));
+            }
         }
     }
+    Ok(found)
 }
 
 /// The device file of the partition with this PARTUUID, as `lsblk -o PARTUUID` prints it; none
@@ -142,6 +160,28 @@ impl Probe {
             1 => Outcome::Nothing,
             -2 => Outcome::Ambivalent,
             _ => Outcome::Failed,
+        }
+    }
+
+    /// Goes on to the next thing that can be recognised, whatever was found before.
+    fn next(&self) -> Outcome {
+        // SAFETY: the probe is live, and has its device.
+        match unsafe { sys::blkid_do_probe(self.probe) } {
+            0 => Outcome::Found,
+            1 => Outcome::Nothing,
+            _ => Outcome::Failed,
+        }
+    }
+
+    /// What was found.
+    fn signature(&self) -> Signature {
+        let table = self
+            .value(c"PTTYPE")
+            .map(|kind| format!("{kind} partition table"));
+        let kind = self.value(c"TYPE").or(table);
+        Signature {
+            kind: kind.unwrap_or_else(|| "something unnamed".to_owned()),
+            label: self.value(c"LABEL"),
         }
     }
 

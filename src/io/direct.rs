@@ -271,6 +271,32 @@ impl DataFile {
         }
     }
 
+    /// Tells the disk that nothing on this block device is needed any more; it reads as zeroes then.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported): the disk cannot do that, nothing was changed;
+    /// [`Io`](ErrorKind::Io): part of it is zero now.
+    pub fn discard(&self) -> Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let mut done = 0;
+        while done < self.len {
+            let step_len = ZERO_STEP_LEN.min(self.len - done);
+            match rustix::fs::fallocate(&self.file, flags, done, step_len) {
+                Ok(()) => done += step_len,
+                Err(Errno::INTR) => {}
+                Err(e @ (Errno::OPNOTSUPP | Errno::NOSYS)) if done == 0 => {
+                    let text = "the disk cannot discard so that zeroes are read afterwards";
+                    return Err(Error::new(ErrorKind::Unsupported, text)
+                        .with_source(std::io::Error::from(e))
+                        .with_remedy("Do without, or run `blkdiscard` before"));
+                }
+                Err(e) => return Err(Error::io("discard", e)),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes zeroes from the start up to `len`, or as far as `progress` lets it.
     fn write_zeroes(
         &self,

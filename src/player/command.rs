@@ -65,9 +65,10 @@ pub struct Limits {
     /// [`ENTRY_LEN`](super::ENTRY_LEN) for each item. Divided evenly among the sources that have
     /// streams. It is passed by what was under way when
     /// [`wants_more`](super::Player::wants_more) became false, one item per source, and, when a source comes,
-    /// by what the others have read ahead already. A quarter of each share is kept for streams
-    /// that join. A stream joins with what was fed by then, when that is used up as well before
-    /// everything up to the head was.
+    /// by what the others have read ahead already. A quarter of each share is kept for what was
+    /// delivered last. When a stream is mapped, what its source has read ahead is cut down to
+    /// half of the share, and read again behind what the stream joins with. A stream joins with
+    /// what was fed by then, when the share is used up before everything up to the head was.
     pub cache_len: u64,
     /// How far ahead of the head a source is read at normal speed; at twice the speed, twice as
     /// far. At least 100 ms; less counts as that.

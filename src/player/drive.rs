@@ -6,7 +6,7 @@ use super::lane::STEP_US;
 use super::source::Source;
 use super::stream::Stream;
 use super::{Mode, Player};
-use crate::base::time::{Timestamp, US_PER_S};
+use crate::base::time::{TimeRange, Timestamp, US_PER_S};
 use crate::frame::{Item, StreamId};
 
 /// How long streams that were mapped while playing may read before the clock waits for them.
@@ -139,6 +139,7 @@ impl Player {
                 if source.is_complete(target) {
                     source.complete_held();
                 } else if source.is_full {
+                    source.is_early = true;
                     self.start_all(*id, target, false);
                 }
             }
@@ -185,7 +186,10 @@ impl Player {
         let may_run = is_going && self.seek.is_none() && self.steps == 0;
         if may_run {
             let bound = self.bound();
-            let head = self.clock.at(self.now_us).max(self.head);
+            // It stops at whatever is due, so that what was read by then counts behind it.
+            let due = self.sources.values().filter_map(Source::next_due).min();
+            let due = due.map_or(Timestamp::MAX, |(due, _)| due);
+            let head = self.clock.at(self.now_us).min(due).max(self.head);
             if head >= bound.time {
                 let stand = bound.time.max(self.head);
                 self.hold(stand);
@@ -230,7 +234,7 @@ impl Player {
             let holds = source.is_joining()
                 && !source.is_stalled
                 && self.now_us.saturating_sub(source.load_us) >= GRACE_US;
-            let limit = source.limit().map(|limit| limit.max(self.head));
+            let limit = source.limit(self.head).map(|limit| limit.max(self.head));
             let limit = if holds { Some(self.head) } else { limit };
             if let Some(limit) = limit.filter(|limit| *limit <= time) {
                 (time, is_edge) = (limit, false);
@@ -274,7 +278,9 @@ impl Player {
     fn blocking(&self) -> Vec<SourceId> {
         let target = self.seek;
         let blocks = |source: &Source| {
-            let is_short = source.limit().is_some_and(|limit| limit < self.awaited);
+            let is_short = source
+                .limit(self.head)
+                .is_some_and(|limit| limit < self.awaited);
             let is_held = self.is_waiting && (is_short || source.is_joining());
             let is_sought = target.is_some_and(|target| source.awaits(target));
             let at_step =
@@ -395,6 +401,11 @@ impl Player {
         let Some((next, _)) = next.filter(|(due, _)| *due > self.head.plus_us(SKIP_US)) else {
             return false;
         };
+        let leaves = |range: TimeRange| self.head <= range.end && next >= range.end;
+        if self.looped.is_some_and(leaves) {
+            // Out of a loop time leads, or it would go round without end in no time.
+            return false;
+        }
         let knows = |source: &Source| {
             source.streams.is_empty() || source.knows(next) && !source.is_joining()
         };

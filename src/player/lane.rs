@@ -16,6 +16,9 @@ pub(super) const STEP_US: i64 = 2 * US_PER_S;
 /// The most frames by which decode order and order of display are expected to differ.
 const MAX_REORDER_COUNT: usize = 16;
 
+/// Where a frame was stored: the sequence of the block, and the ordinal. Grows within a stream.
+pub(super) type Place = (u64, u64);
+
 /// A frame or gap in the cache.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -26,6 +29,8 @@ pub(super) struct Entry {
     pub(super) segment: u64,
     /// The number of the item within the stream, in recorded order.
     pub(super) order: u64,
+    /// Where it was stored; of a gap, where the frame before it was.
+    pub(super) place: Place,
     /// When it is due.
     pub(super) release: Timestamp,
     /// What decodes it.
@@ -337,6 +342,29 @@ impl Lane {
             }
         }
         self.cursor = self.cursor.saturating_sub(count);
+    }
+
+    /// Frees what follows the item numbered `order`.
+    pub(super) fn drop_behind(&mut self, order: u64) {
+        while let Some(entry) = self.entries.pop_back_if(|entry| entry.order > order) {
+            self.len = self.len.saturating_sub(entry.len());
+            if self.entries.len() >= self.cursor {
+                self.ahead_len = self.ahead_len.saturating_sub(entry.len());
+            }
+        }
+        self.cursor = self.cursor.min(self.entries.len());
+        self.forget_times();
+    }
+
+    /// The newest entry.
+    pub(super) fn last(&self) -> Option<&Entry> {
+        self.entries.back()
+    }
+
+    /// The greatest time in an epoch.
+    pub(super) fn greatest_time(&self, epoch: u64) -> Option<Timestamp> {
+        let mine = self.entries.iter().filter(|entry| entry.epoch == epoch);
+        mine.map(Entry::time).max()
     }
 
     /// From where on seeks find what they need here; none where everything since the read began

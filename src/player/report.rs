@@ -103,10 +103,16 @@ impl Player {
 
     /// When the next report is due.
     pub(super) fn wake_report(&self) -> Option<i64> {
-        // While live, the head moves with what is fed only.
-        let is_new =
-            self.clock.is_running() || self.has_position && self.told.time != Some(self.head);
-        let time = self.time_at().filter(|_| is_new && self.seek.is_none());
+        let time = self.time_at().filter(|_| self.seek.is_none());
+        let is_new = self.has_position && self.told.time != Some(self.head);
+        let time = if is_new {
+            time
+        } else {
+            // A clock that runs has something new to tell a moment later. While live, the head
+            // moves with what is fed only.
+            let time = time.filter(|_| self.clock.is_running());
+            time.map(|at| at.max(self.now_us.saturating_add(1)))
+        };
         let cached = self.cached_at().filter(|_| self.told.is_cache_old);
         time.into_iter().chain(cached).min()
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::action::{Action, Event, Load};
 use super::command::{SourceId, StreamKey};
 use super::lane::ENTRY_LEN;
+use super::lane::Place;
 use super::source::Source;
-use super::stream::Place;
 use super::{Mode, Player};
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp, US_PER_S};
@@ -112,15 +112,20 @@ impl Back {
         skips: bool,
         share_len: u64,
     ) -> Option<TimeRange> {
-        self.is_tight &= !self.keys.is_empty();
-        let has_room = self.keys.is_empty() || !self.is_tight && self.len < share_len / 2;
         let is_near = self.from >= down_to || skips && self.keys.is_empty();
-        if self.is_done || self.loading.is_some() || !has_room || !is_near {
+        if !is_near || !self.may_load(share_len) {
             return None;
         }
+        self.is_tight = false;
         let range = TimeRange::new(self.from.plus_us(-self.span_us), self.from);
         self.loading = Some(range);
         self.loading
+    }
+
+    /// Whether more lies before what was read, and there is room for it.
+    fn may_load(&self, share_len: u64) -> bool {
+        let has_room = self.keys.is_empty() || !self.is_tight && self.len < share_len / 2;
+        !self.is_done && self.loading.is_none() && has_room
     }
 
     fn newest(&self) -> Option<(Timestamp, StreamId, Place)> {
@@ -214,10 +219,10 @@ impl Player {
 
     pub(super) fn backward(&mut self) -> Option<Action> {
         loop {
+            self.run_back();
             if self.load_back() {
                 return self.ask();
             }
-            self.run_back();
             if self.is_waiting && self.give_up(self.blocking_back().collect()) {
                 continue;
             }
@@ -349,7 +354,9 @@ impl Player {
         let mut sources = self.sources.values();
         let is_read = |s: &Source| s.streams.is_empty() || s.back.is_done || s.back.from <= next;
         let is_far = next.plus_us(SKIP_BACK_US) < self.head;
-        if !self.skip_gaps || !is_far || !sources.all(is_read) {
+        let leaves = |range: TimeRange| self.head >= range.start && next <= range.start;
+        let leaves_loop = self.looped.is_some_and(leaves);
+        if !self.skip_gaps || !is_far || leaves_loop || !sources.all(is_read) {
             return false;
         }
         let from = self.head;
@@ -365,9 +372,9 @@ impl Player {
         let ahead_us = self.scaled_ahead_us();
         let loads = self.sources.values().filter_map(|s| {
             let back = &s.back;
-            let is_idle = !s.streams.is_empty() && !back.is_done && back.loading.is_none();
+            let may_load = !s.streams.is_empty() && back.may_load(s.share_len);
             let at = back.from.plus_us(ahead_us.max(back.span_us));
-            self.clock.when(at).filter(|_| is_idle)
+            self.clock.when(at).filter(|_| may_load)
         });
         let patience = self.blocking_back().filter_map(|id| {
             let since_us = self.sources.get(&id)?.progress_us.max(self.wait_us);

@@ -168,26 +168,18 @@ impl Player {
         let is_first = source.streams.is_empty();
         source.add(key.stream);
         let head = self.head;
-        let target = self.seek;
         match self.mode {
             Mode::Stopped => {}
-            Mode::Forward => match target {
-                Some(target) => {
-                    // The search for a picture reads from before the head.
-                    let from = if self.search {
-                        target.plus_us(-1)
-                    } else {
-                        target
-                    };
-                    source.begin(Load::At(from));
-                    source.join_all(target);
-                }
-                None if is_first => {
-                    source.begin(Load::At(head));
-                    source.join_all(head);
-                }
-                None => source.extend(Load::At(head), head),
-            },
+            Mode::Forward if self.search => {
+                // It reads from before the head, and nothing was delivered yet.
+                source.begin(Load::At(head.plus_us(-1)));
+                source.join_all(head);
+            }
+            Mode::Forward if is_first => {
+                source.begin(Load::At(head));
+                source.join_all(head);
+            }
+            Mode::Forward => source.extend(Load::At(head), head),
             Mode::Backward => source.begin_back(head),
             Mode::Live => {
                 let uncommitted = self.live_uncommitted;
@@ -310,7 +302,10 @@ impl Player {
     }
 
     fn step_back(&mut self) -> bool {
-        let is_cached = |source: &Source| source.epoch == 0 && source.steps.is_empty();
+        let head = self.head;
+        let is_cached = |source: &Source| {
+            source.epoch == 0 && source.steps.is_empty() && source.is_complete(head)
+        };
         let sources = || self.sources.values().filter(|s| !s.streams.is_empty());
         let from = sources().map(Source::covered_from).max();
         let before = self.picture_before();
@@ -322,7 +317,6 @@ impl Player {
             self.end_steps();
             return true;
         }
-        let head = self.head;
         self.stand(head);
         (self.search, self.seek) = (true, Some(head));
         for source in self.active() {

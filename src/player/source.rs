@@ -37,7 +37,7 @@ pub(super) struct Source {
     /// The clock goes on without it.
     pub(super) is_stalled: bool,
     read_to: Option<Timestamp>,
-    /// How far earlier reads had come, for streams that were fed by them.
+    /// How far earlier reads had come, as long as all streams that play were fed by them.
     was_read_to: Option<Timestamp>,
     /// The newest time of a frame that is surely no mistake.
     newest: Option<Timestamp>,
@@ -58,6 +58,8 @@ pub(super) struct Source {
     held: BTreeSet<StreamId>,
     /// Streams that wait until they can join, and whether they go on from where they were.
     pub(super) joining: BTreeMap<StreamId, bool>,
+    /// Whether some began before they had what they need, because the share was used up.
+    pub(super) is_early: bool,
     /// Those of them that have what they need.
     pub(super) ready: BTreeSet<StreamId>,
 
@@ -95,6 +97,9 @@ impl Source {
             self.was_read_to = self.was_read_to.max(self.edge());
         }
         self.was_read_to = self.horizon();
+        if matches!(what, Load::At(_)) {
+            self.make_way(head);
+        }
         (self.read_to, self.newest) = (None, None);
         (self.is_caught_up, self.is_ended) = (false, false);
         (self.load, self.asked) = (None, Some(what));
@@ -107,6 +112,21 @@ impl Source {
             .for_each(Stream::expect_repetition);
     }
 
+    /// Forgets the far half of what lies ahead until half of the share is free. The next read
+    /// brings it again, behind what it is for.
+    fn make_way(&mut self, head: Timestamp) {
+        let edge = self.edge().filter(|_| self.steps.is_empty());
+        let mut ahead_us = edge.map_or(0, |edge| edge.us_since(head));
+        while self.ahead_len > self.share_len / 2 && ahead_us > 0 {
+            ahead_us /= 2;
+            let cut = head.plus_us(ahead_us);
+            let streams = self.streams.values_mut();
+            streams.for_each(|stream| stream.forget_behind(cut));
+            self.was_read_to = self.was_read_to.min(Some(cut));
+            self.reschedule_all();
+        }
+    }
+
     /// All streams wait until they can begin anew at `target`.
     pub(super) fn join_all(&mut self, target: Timestamp) {
         for stream in self.streams.values_mut() {
@@ -114,6 +134,7 @@ impl Source {
         }
         let streams = self.streams.keys();
         self.joining = streams.map(|id| (*id, false)).collect();
+        self.is_early = false;
         self.ready.clear();
         self.held.clear();
         self.schedule.clear();
@@ -140,7 +161,7 @@ impl Source {
 
     fn is_read_to(&self, target: Timestamp) -> bool {
         let is_at_edge = self.is_caught_up || self.is_ended && self.edge() >= Some(target);
-        is_at_edge || self.horizon() >= Some(target)
+        is_at_edge || self.load_horizon() >= Some(target)
     }
 
     pub(super) fn is_current(&self, load: LoadId) -> bool {
@@ -192,19 +213,29 @@ impl Source {
     }
 
     /// Up to where the head may go for this source; none where it does not matter.
-    pub(super) fn limit(&self) -> Option<Timestamp> {
+    pub(super) fn limit(&self, head: Timestamp) -> Option<Timestamp> {
         if self.is_ended || self.is_stalled || !self.steps.is_empty() || self.is_caught_up {
             return None;
         }
-        // With a full share nothing is read before the next item is delivered.
-        let next = self.next_due().map(|(due, _)| due);
-        let full = self.newest.max(next).filter(|_| self.is_full);
-        Some(self.horizon().max(full).unwrap_or(Timestamp::MIN))
+        if self.is_full && self.next_due().is_some() && !self.is_behind(head) {
+            // Nothing is read before that is delivered, and the head stops there anyway.
+            return None;
+        }
+        Some(self.horizon().unwrap_or(Timestamp::MIN))
+    }
+
+    /// Whether the read under way has not come to the head, because earlier ones brought what
+    /// lies ahead: what it brings now is due at once and needs no room.
+    fn is_behind(&self, head: Timestamp) -> bool {
+        let mut streams = self.streams.values();
+        let is_early = self.newest.max(self.read_to) < Some(head);
+        is_early && !self.is_joining() && streams.any(Stream::is_repeated)
     }
 
     /// Whether everything at or before `time` was fed, or nothing is to be waited for.
     pub(super) fn knows(&self, time: Timestamp) -> bool {
-        self.is_caught_up || self.is_full || self.limit().is_none_or(|limit| limit >= time)
+        let is_read = self.limit(time).is_none_or(|limit| limit >= time);
+        self.is_caught_up || self.is_full || is_read
     }
 
     /// Whether streams that join at `target` need not wait for more.
@@ -236,7 +267,9 @@ impl Source {
 
     /// Whether a seek to `target` has to wait for it.
     pub(super) fn awaits(&self, target: Timestamp) -> bool {
-        self.is_short() && !self.is_stalled && !self.is_complete(target)
+        let is_stuck = || self.is_full && self.next_due().is_some_and(|(due, _)| due > target);
+        let is_short = self.is_short() || self.is_early && !is_stuck();
+        is_short && !self.is_stalled && !self.is_complete(target)
     }
 
     /// Whether it brings what is being recorded now.
@@ -252,7 +285,7 @@ impl Source {
     /// `skips`, of the next item.
     pub(super) fn wants_more(&self, head: Timestamp, ahead_us: i64, skips: bool) -> bool {
         if self.is_full {
-            return false;
+            return self.is_behind(head);
         }
         let Some((_, release, _)) = self.next() else {
             return true;
@@ -455,20 +488,12 @@ impl Source {
     }
 
     /// Whether the share is used up; with some slack, so that it does not flap. A quarter is for
-    /// streams that join: they need what lies before the head while the others stand full.
+    /// what was delivered last.
     fn weigh(&mut self) {
-        let quarter_len = self.share_len / 4;
-        let (full_len, free_len) = if self.is_short() {
-            (self.share_len, self.share_len - quarter_len / 4)
-        } else {
-            (
-                self.share_len - quarter_len,
-                self.share_len - 2 * quarter_len,
-            )
-        };
+        let full_len = self.share_len - self.share_len / 4;
         if self.ahead_len >= full_len.max(1) {
             self.is_full = true;
-        } else if self.ahead_len <= free_len {
+        } else if self.ahead_len <= self.share_len / 2 {
             self.is_full = false;
         }
     }
@@ -534,6 +559,10 @@ impl Source {
     ) -> Option<TimeRange> {
         let goes_on = self.joining.remove(&id)?;
         self.ready.remove(&id);
+        if !goes_on {
+            // It may have been mapped since.
+            self.was_read_to = None;
+        }
         let epoch = self.epoch;
         self.update(id, |stream| {
             stream.start(target, epoch, is_complete, goes_on)

@@ -1,13 +1,10 @@
 //! One stream in the cache: its lanes, merged in the order of delivery; where it begins after a
 //! seek; what it has delivered.
 
-use super::lane::{Entry, Kind, Lane};
+use super::lane::{Entry, Kind, Lane, Place};
 use crate::base::sync::Arc;
 use crate::base::time::{TimeRange, Timestamp, US_PER_S};
 use crate::frame::{Frame, Gap, Item, StreamSetup};
-
-/// Where a frame was stored: the sequence of the block, and the ordinal. Grows within a stream.
-pub(super) type Place = (u64, u64);
 
 /// The most gaps that are held back while a stream is fed what it had before.
 const MAX_HELD_GAP_COUNT: usize = 16;
@@ -100,10 +97,16 @@ impl Stream {
         self.held_gaps.clear();
     }
 
+    /// Whether what is fed may have been fed before.
+    pub(super) fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
     /// Whether a frame at `place` was not fed before.
     pub(super) fn is_new(&mut self, place: Place) -> bool {
         if self.last_place.is_some_and(|last| place <= last) {
             self.held_gaps.clear();
+            self.is_repeated &= Some(place) != self.last_place;
             return false;
         }
         self.release_gaps();
@@ -152,6 +155,7 @@ impl Stream {
     fn entry(&mut self, release: Timestamp, setup: Option<Arc<StreamSetup>>, item: Item) -> Entry {
         self.order += 1;
         Entry {
+            place: self.last_place.unwrap_or_default(),
             epoch: self.epoch,
             segment: self.segment,
             order: self.order,
@@ -188,9 +192,6 @@ impl Stream {
         let target = self.target.filter(|_| self.is_playing);
         let target = target.filter(|(epoch, _)| *epoch == self.epoch);
         let target = target.map(|(_, target)| target);
-        if kind == Kind::Sound && target.is_some_and(|target| time < target) {
-            return None;
-        }
         let index = self.lane_index(track, kind);
         let is_lost = |lane: &Lane| lane.lacks_key() && !frame.key;
         if self.lanes.get(index).is_some_and(is_lost) {
@@ -203,7 +204,12 @@ impl Stream {
             gaps.lower_last(self.epoch, time);
         }
         let lane = self.lanes.get_mut(index)?;
+        let has_next = lane.next().is_some();
         lane.push(entry, target);
+        if kind == Kind::Sound && !has_next && target.is_some_and(|target| time < target) {
+            // It is left out now, and kept for seeks.
+            lane.advance();
+        }
         lane.settled_time()
     }
 
@@ -448,22 +454,69 @@ impl Stream {
     }
 
     pub(super) fn evict(&mut self, cut: Timestamp) {
-        self.lanes.iter_mut().for_each(|lane| lane.evict(cut));
+        let frames = self.lanes.iter_mut().skip(1);
+        frames.for_each(|lane| lane.evict(cut));
+        self.drop_gaps(false);
     }
 
     pub(super) fn evict_passed(&mut self) {
-        self.lanes.iter_mut().for_each(Lane::evict_passed);
+        let frames = self.lanes.iter_mut().skip(1);
+        frames.for_each(Lane::evict_passed);
+        self.drop_gaps(false);
+    }
+
+    /// Frees gaps that lie before all frames: `also_ahead`, or only those that were passed over.
+    fn drop_gaps(&mut self, also_ahead: bool) {
+        let Some((gaps, frames)) = self.lanes.split_first_mut() else {
+            return;
+        };
+        let oldest = frames.iter().filter_map(|lane| lane.get(0));
+        let oldest = oldest.map(|entry| entry.order).min();
+        let count = gaps.first(|gap| oldest.is_some_and(|oldest| gap.order > oldest));
+        gaps.drop_front(if also_ahead {
+            count
+        } else {
+            count.min(gaps.cursor())
+        });
+    }
+
+    /// Forgets what is ahead and due after `cut`, so that it can be fed once more; the next frame
+    /// stays, so that it is known where that begins. No clock step may lie ahead.
+    pub(super) fn forget_behind(&mut self, cut: Timestamp) {
+        let frames = || self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        let next = frames().filter_map(Lane::next).map(|entry| entry.order);
+        let Some(next) = next.min() else { return };
+        let due =
+            frames().filter_map(|lane| lane.get(lane.behind(|e| e.release <= cut).checked_sub(1)?));
+        let keep = due
+            .map(|entry| entry.order)
+            .max()
+            .max(Some(next))
+            .unwrap_or(next);
+        for lane in &mut self.lanes {
+            lane.drop_behind(keep);
+        }
+        let frames = || self.lanes.iter().filter(|lane| lane.kind != Kind::Gaps);
+        self.last_place = frames()
+            .filter_map(Lane::last)
+            .map(|entry| entry.place)
+            .max();
+        self.last_time = frames()
+            .filter_map(|lane| lane.greatest_time(self.epoch))
+            .max();
+        self.last_gaps.clear();
     }
 
     /// Frees what is far before `target`; if that is not enough, half of what there is.
     pub(super) fn evict_towards(&mut self, target: Timestamp, cut: Timestamp, is_urgent: bool) {
         let epoch = self.epoch;
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().skip(1) {
             if is_urgent {
                 lane.drop_front(lane.entry_count().div_ceil(2));
             } else {
                 lane.evict_towards(target, cut, epoch);
             }
         }
+        self.drop_gaps(true);
     }
 }

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::locate::Located;
+use super::medium::{FileMedium, Medium, PartitionMedium};
 use crate::base::error::{Error, ErrorKind, Result};
+use crate::base::sync::Arc;
+use crate::io::gpt::PartUuid;
+use crate::io::partition;
 
 /// Name of the file in the directory of a volume.
 pub const CONFIG_NAME: &str = "volume.json";
@@ -17,6 +21,8 @@ pub const DATA_NAME: &str = "data";
 /// Name of the data file while the volume is being created.
 pub const PARTIAL_NAME: &str = "data.new";
 
+/// Where udev has a link for each partition.
+pub const PARTUUID_LINKS: &str = "/dev/disk/by-partuuid";
 /// The longest `volume.json` that is read, in bytes.
 const MAX_LEN: u64 = 1 << 20;
 
@@ -33,19 +39,61 @@ pub struct Config {
     /// Number of slots.
     pub slot_count: u64,
     /// The data file or block device: relative to the directory where it lies in it, so that the
-    /// directory can be moved.
+    /// directory can be moved. For a partition, the link that udev makes; what counts is `partuuid`.
     pub data: PathBuf,
+    /// The partition that holds the data, if one does, by what identifies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partuuid: Option<String>,
+}
+
+/// Where the bytes of a volume are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file, or on a device that is known by its name only.
+    File(PathBuf),
+    /// On a partition.
+    Partition(PartUuid),
+}
+
+impl Place {
+    /// What opens it.
+    pub fn medium(&self) -> Arc<dyn Medium> {
+        match self {
+            Self::File(path) => Arc::new(FileMedium::new(path)),
+            Self::Partition(partuuid) => Arc::new(PartitionMedium::new(*partuuid)),
+        }
+    }
+
+    /// The file or device that it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when the partition is not there.
+    pub fn path(&self) -> Result<PathBuf> {
+        match self {
+            Self::File(path) => Ok(path.clone()),
+            Self::Partition(partuuid) => Ok(partition::find(*partuuid)?.path),
+        }
+    }
 }
 
 impl Config {
-    /// The configuration of `located`, whose data is in `data`.
-    pub fn new(located: &Located, data: PathBuf) -> Self {
+    /// The configuration of `located` in `dir`, whose data is in `place`.
+    pub fn new(located: &Located, dir: &Path, place: &Place) -> Self {
+        let (data, partuuid) = match place {
+            Place::File(path) => (path.strip_prefix(dir).unwrap_or(path).to_owned(), None),
+            Place::Partition(id) => (
+                Path::new(PARTUUID_LINKS).join(id.to_string()),
+                Some(id.to_string()),
+            ),
+        };
         Self {
             schema: 1,
             volume: located.volume.to_string(),
             block_len: located.geometry.block_len(),
             slot_count: located.geometry.slot_count(),
             data,
+            partuuid,
         }
     }
 
@@ -74,14 +122,14 @@ impl Config {
     }
 }
 
-/// The data file or block device of the volume in `dir`. What lies in the directory itself comes
-/// before what `volume.json` says of other places: that file may be a copy from another volume.
+/// Where the data of the volume in `dir` is. What lies in the directory itself comes before what
+/// `volume.json` says of other places: that file may be a copy from another volume.
 ///
 /// # Errors
 ///
 /// [`NotFound`](ErrorKind::NotFound) when there is no such directory, or nothing of a volume in
 /// it; [`Io`](ErrorKind::Io) when that cannot be found out, for want of permission for instance.
-pub fn data_path(dir: &Path) -> Result<PathBuf> {
+pub fn place(dir: &Path) -> Result<Place> {
     let unknown = |e| {
         Error::io(format_args!("look into {}", dir.display()), e)
             .with_remedy("Do this as the user to whom it belongs")
@@ -93,44 +141,77 @@ pub fn data_path(dir: &Path) -> Result<PathBuf> {
     if !meta.is_dir() {
         return Err(not_a_volume(dir).at("not a directory"));
     }
-    let named = Config::load(dir).map(|config| config.data);
+    let config = Config::load(dir);
+    let partuuid = config.as_ref().and_then(|config| config.partuuid.clone());
+    let named = config.map(|config| config.data);
     let inside = named.iter().filter(|path| path.is_relative());
     let outside = named.iter().filter(|path| path.is_absolute());
     let default = PathBuf::from(DATA_NAME);
-    for place in inside.chain([&default]).chain(outside) {
-        let path = dir.join(place);
+    for path in inside.chain([&default]).map(|path| dir.join(path)) {
         if path.try_exists().map_err(unknown)? {
-            return Ok(path);
+            return Ok(Place::File(path));
+        }
+    }
+    if let Some(text) = partuuid {
+        return text.parse().map(Place::Partition).map_err(|e: Error| {
+            e.at(dir.join(CONFIG_NAME).display())
+                .with_remedy("Correct it, or let `camring rebuild` write it anew")
+        });
+    }
+    for path in outside {
+        if path.try_exists().map_err(unknown)? {
+            return Ok(Place::File(path.clone()));
         }
     }
     Err(not_a_volume(dir))
 }
 
-/// Makes sure that `path`, where the data of the volume in `dir` was found to be `located`, is not
-/// a device that has got the name of another one since.
+/// The data file or block device of the volume in `dir`.
+///
+/// # Errors
+///
+/// As [`place`] and [`Place::path`] have it.
+pub fn data_path(dir: &Path) -> Result<PathBuf> {
+    place(dir)?.path()
+}
+
+/// Makes sure that `place`, where the data of the volume in `dir` was found to be `located`, does
+/// not hold another volume: a device may have got the name of another one, a partition may have
+/// been formatted anew.
 ///
 /// # Errors
 ///
 /// [`NotFound`](ErrorKind::NotFound) when `volume.json` names this place and another volume.
-pub fn check_owner(dir: &Path, path: &Path, located: &Located) -> Result<()> {
-    let config = Config::load(dir).filter(|config| config.data == path);
-    let Some(config) = config.filter(|config| config.volume != located.volume.to_string()) else {
+pub fn check_owner(dir: &Path, place: &Place, located: &Located) -> Result<()> {
+    let Some(config) = Config::load(dir) else {
         return Ok(());
     };
-    let (wanted, found, path) = (config.volume, located.volume, path.display());
-    let text = format!("this is the directory of volume {wanted}, and {path} holds {found}");
-    Err(Error::new(ErrorKind::NotFound, text)
-        .with_remedy("Correct `data` in its volume.json: devices change their names"))
+    let found = Config::new(located, dir, place);
+    let is_named = match place {
+        Place::File(path) => config.data == *path,
+        Place::Partition(_) => config.partuuid == found.partuuid,
+    };
+    if !is_named || config.volume == found.volume {
+        return Ok(());
+    }
+    let (wanted, found, name) = (config.volume, found.volume, place.medium().name());
+    let text = format!("this is the directory of volume {wanted}, and {name} holds {found}");
+    let remedy = match place {
+        Place::File(_) => "Correct `data` in its volume.json: devices change their names",
+        Place::Partition(_) => {
+            "It was formatted anew: `camring rebuild` makes a directory for what is there now"
+        }
+    };
+    Err(Error::new(ErrorKind::NotFound, text).with_remedy(remedy))
 }
 
-/// Brings `volume.json` in `dir` up to date with `located`, whose data is at `path`.
+/// Brings `volume.json` in `dir` up to date with `located`, whose data is at `place`.
 ///
 /// # Errors
 ///
 /// [`Io`](ErrorKind::Io); the file is as it was.
-pub fn refresh(dir: &Path, path: &Path, located: &Located) -> Result<()> {
-    let place = path.strip_prefix(dir).unwrap_or(path);
-    let config = Config::new(located, place.to_owned());
+pub fn refresh(dir: &Path, place: &Place, located: &Located) -> Result<()> {
+    let config = Config::new(located, dir, place);
     if Config::load(dir).as_ref() == Some(&config) {
         return Ok(());
     }

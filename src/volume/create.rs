@@ -1,6 +1,7 @@
 //! Creating a volume: how large it becomes, and its first headers. Its directory and what is in it
-//! already is the business of `site`.
+//! already is the business of `site`, what is special about partitions that of `partition`.
 
+pub mod partition;
 mod site;
 
 use std::ops::ControlFlow;
@@ -122,9 +123,8 @@ pub fn create_until(
     let geometry = options.geometry(crate::base::geometry::PAGE_LEN)?;
     let mut site = Site::prepare(dir, options.replace)?;
     let made = site.build(geometry, progress);
-    if !matches!(made, Ok(Some(_))) && site.is_new {
-        // Empty again, or not ours: then it stays.
-        let _ = std::fs::remove_dir(dir);
+    if !matches!(made, Ok(Some(_))) {
+        site.undo();
     }
     made
 }

@@ -7,6 +7,8 @@ use crate::base::error::Result;
 use crate::io::Device;
 use crate::io::buffer::BufferPool;
 use crate::io::direct::{self, Access};
+use crate::io::gpt::PartUuid;
+use crate::io::partition;
 use crate::io::ring::{RingDevice, RingOptions};
 use crate::io::sim::SimDisk;
 
@@ -68,6 +70,38 @@ impl Medium for FileMedium {
 
     fn name(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// A partition, looked up by its PARTUUID whenever it is opened: the name of its device may change.
+#[derive(Clone, Debug)]
+pub struct PartitionMedium {
+    partuuid: PartUuid,
+    options: RingOptions,
+}
+
+impl PartitionMedium {
+    /// The partition with this PARTUUID.
+    pub fn new(partuuid: PartUuid) -> Self {
+        Self {
+            partuuid,
+            options: RingOptions::default(),
+        }
+    }
+}
+
+impl Medium for PartitionMedium {
+    fn open(&self, access: Access, pool: &BufferPool) -> Result<Box<dyn Device>> {
+        let file = partition::open(self.partuuid, access)?;
+        Ok(Box::new(RingDevice::new(file, pool, self.options)?))
+    }
+
+    fn is_being_written(&self) -> Result<bool> {
+        direct::is_locked_by_writer(&partition::find(self.partuuid)?.path)
+    }
+
+    fn name(&self) -> String {
+        format!("partition {}", self.partuuid)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod cachefile;
 pub mod config;
 pub mod create;
+pub mod devices;
 pub mod fetch;
 pub mod head;
 pub mod history;
@@ -39,7 +40,7 @@ use self::fetch::Fetcher;
 use self::live::{LiveAppender, LiveCursor, live_runs};
 use self::load::{Loaded, load};
 use self::locate::Located;
-use self::medium::{FileMedium, Medium};
+use self::medium::Medium;
 use self::registry::Registry;
 use self::timeline::Timeline;
 use self::void::Verdict;
@@ -173,10 +174,9 @@ impl Volume {
     #[doc(alias = "loadFromDirectory")]
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let path = config::data_path(dir)?;
-        let medium = Arc::new(FileMedium::new(&path));
-        let volume = Self::open_on(medium, Some(dir)).map_err(|e| e.at(dir.display()))?;
-        config::check_owner(dir, &path, &volume.located()).map_err(|e| e.at(dir.display()))?;
+        let place = config::place(dir)?;
+        let volume = Self::open_on(place.medium(), Some(dir)).map_err(|e| e.at(dir.display()))?;
+        config::check_owner(dir, &place, &volume.located()).map_err(|e| e.at(dir.display()))?;
         Ok(volume)
     }
 

@@ -4,20 +4,28 @@
 //! `blocktable` and `timeline` are caches. So a disk can be carried to another machine, and a lost
 //! system disk costs no recording. The data is only read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::cachefile::{self, TIMELINE_NAME};
-use super::config::{CONFIG_NAME, Config};
+use super::config::{CONFIG_NAME, Config, PARTUUID_LINKS, Place};
 use super::fetch::Fetcher;
 use super::load::{Loaded, load};
 use super::locate::{Located, locate};
-use super::medium::{FileMedium, Medium};
+use super::medium::Medium;
 use super::tablefile::{self, TABLE_NAME, TableFile};
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::io::Device;
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::{self, Access};
+use crate::io::disks::BlockDevice;
+use crate::io::gpt::PartUuid;
+use crate::io::partition;
 
+/// How long the end of a recorder is waited for.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+/// The pause between two looks.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// What is written.
 const CACHE_NAMES: [&str; 3] = [TABLE_NAME, TIMELINE_NAME, CONFIG_NAME];
 /// What else a recorder that was killed may have left beside them: a socket, and files that were
@@ -45,7 +53,7 @@ pub fn rebuild(data: &Path, dir: &Path) -> Result<Located> {
     fetch.flush()?;
     let loaded = load(&mut fetch, None).map_err(|e| e.at(data.display()))?;
     let is_new = make_directory(dir)?;
-    let written = write_caches(dir, found.place, loaded);
+    let written = write_caches(dir, &found.place, loaded);
     if written.is_err() && is_new {
         // Made above. What is left is empty, or not ours: then it stays.
         for name in CACHE_NAMES {
@@ -69,21 +77,21 @@ pub fn plan(data: &Path, dir: &Path) -> Result<Located> {
 struct Found {
     device: Box<dyn Device>,
     located: Located,
-    /// How `volume.json` is to name the data.
-    place: PathBuf,
+    /// Where the data is.
+    place: Place,
 }
 
 impl Found {
     fn look(data: &Path, dir: &Path) -> Result<Self> {
-        let medium = FileMedium::new(data);
+        let place = place_of(data, dir)?;
+        let medium = place.medium();
         let pool = BufferPool::new(1, HUGE_LEN)?;
         let mut device = medium.open(Access::Read, &pool)?;
         let located = locate(&mut Fetcher::new(device.as_mut())).map_err(|e| no_volume(data, e))?;
-        if medium.is_being_written()? {
+        if is_being_recorded(medium.as_ref())? {
             let text = format!("{} is being recorded", data.display());
             return Err(Error::new(ErrorKind::Busy, text).with_remedy("Use the directory it has"));
         }
-        let place = place_of(data, dir)?;
         check_directory(dir, &place, &located)?;
         Ok(Self {
             device,
@@ -93,11 +101,25 @@ impl Found {
     }
 }
 
-/// How `volume.json` names `data`: relative if it lies in `dir`, so that both can be moved.
-/// Otherwise as it was given: a link such as those in /dev/disk/by-partuuid outlives the number
-/// that the disk has today.
-fn place_of(data: &Path, dir: &Path) -> Result<PathBuf> {
+/// A recorder that was killed counts as one until the kernel has ended its last transfers.
+fn is_being_recorded(medium: &dyn Medium) -> Result<bool> {
+    let start = Instant::now();
+    while medium.is_being_written()? {
+        if start.elapsed() > BUSY_PATIENCE {
+            return Ok(true);
+        }
+        std::thread::sleep(BUSY_PAUSE);
+    }
+    Ok(false)
+}
+
+/// How `data` is found again: a partition by its PARTUUID. Otherwise as it was given, since a link
+/// outlives the number that a disk has today; in the form of `dir` if it lies there.
+fn place_of(data: &Path, dir: &Path) -> Result<Place> {
     let at = |e| Error::io(format_args!("find {}", data.display()), e);
+    if let Some(partuuid) = partuuid_of(data)? {
+        return Ok(Place::Partition(partuuid));
+    }
     let path = std::path::absolute(data).map_err(at)?;
     let parent = path.parent().map(Path::canonicalize).transpose();
     let is_inside = match (parent, dir.canonicalize()) {
@@ -105,11 +127,36 @@ fn place_of(data: &Path, dir: &Path) -> Result<PathBuf> {
         _ => false,
     };
     let name = path.file_name().filter(|_| is_inside);
-    Ok(name.map_or_else(|| path.clone(), PathBuf::from))
+    Ok(Place::File(
+        name.map_or_else(|| path.clone(), |name| dir.join(name)),
+    ))
+}
+
+/// The PARTUUID of the device at `data`; none for a file, and for a device that has none, or whose
+/// disk this user may not read.
+fn partuuid_of(data: &Path) -> Result<Option<PartUuid>> {
+    // What is not there, or is odd, is told by those who open it.
+    let Ok(Some(device)) = BlockDevice::at(data) else {
+        return Ok(None);
+    };
+    let Some(entry) = partition::entry_of(&device) else {
+        // A link of udev's tells it also to those who may not read the disk.
+        let is_link = data.parent() == Some(Path::new(PARTUUID_LINKS));
+        let name = data.file_name().filter(|_| is_link);
+        return Ok(name.and_then(|name| name.to_str()?.parse().ok()));
+    };
+    let same = partition::find_all(entry.partuuid)?;
+    if let Some(other) = same.iter().find(|other| other.number != device.number) {
+        let (path, id) = (other.path.display(), entry.partuuid);
+        let text = format!("{} and {path} have the same PARTUUID, {id}", data.display());
+        return Err(Error::new(ErrorKind::Busy, text)
+            .with_remedy("One is a copy of the other: disconnect the one that is not meant"));
+    }
+    Ok(Some(entry.partuuid))
 }
 
 /// Makes sure that nothing in `dir` belongs to anything else.
-fn check_directory(dir: &Path, place: &Path, located: &Located) -> Result<()> {
+fn check_directory(dir: &Path, place: &Place, located: &Located) -> Result<()> {
     let at = |e| Error::io(format_args!("look into {}", dir.display()), e);
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -117,9 +164,10 @@ fn check_directory(dir: &Path, place: &Path, located: &Located) -> Result<()> {
         Err(e) => return Err(at(e)),
     };
     let known = || CACHE_NAMES.into_iter().chain(LEFT_NAMES);
+    let is_data = |name: &Path| matches!(place, Place::File(path) if *path == dir.join(name));
     for entry in entries {
         let name = entry.map_err(at)?.file_name();
-        if !known().any(|known| name == known) && Path::new(&name) != place {
+        if !known().any(|known| name == known) && !is_data(Path::new(&name)) {
             let text = format!("{} holds something else: {}", dir.display(), name.display());
             return Err(
                 Error::new(ErrorKind::Exists, text).with_remedy("Choose an empty directory")
@@ -149,7 +197,7 @@ fn make_directory(dir: &Path) -> Result<bool> {
     }
 }
 
-fn write_caches(dir: &Path, place: PathBuf, loaded: Loaded) -> Result<()> {
+fn write_caches(dir: &Path, place: &Place, loaded: Loaded) -> Result<()> {
     let Loaded {
         located,
         table,
@@ -165,7 +213,7 @@ fn write_caches(dir: &Path, place: PathBuf, loaded: Loaded) -> Result<()> {
         cachefile::save(dir, &located, covered, &registry, timeline)?;
     }
     // Last: from here on the directory is one of a volume.
-    Config::new(&located, place).save(dir)?;
+    Config::new(&located, dir, place).save(dir)?;
     direct::sync_directory_of(&dir.join(CONFIG_NAME))
 }
 

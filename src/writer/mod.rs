@@ -55,7 +55,7 @@ use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::Access;
 use crate::volume::fetch::Fetcher;
 use crate::volume::load::load;
-use crate::volume::medium::{FileMedium, Medium};
+use crate::volume::medium::Medium;
 use crate::volume::recover::{Recovered, Unreadable};
 use crate::volume::void::Verdict;
 use crate::volume::{Volume, config};
@@ -93,17 +93,17 @@ impl Writer {
     /// - [`Busy`](ErrorKind::Busy): it is being recorded already.
     /// - [`Unsupported`](ErrorKind::Unsupported): a later release wrote it, or the kernel or file
     ///   system lacks what is needed.
-    /// - [`Damaged`](ErrorKind::Damaged): the data file is shorter than the volume. Reading works.
+    /// - [`Damaged`](ErrorKind::Damaged): the file or partition is shorter than the volume. Reading works.
     /// - [`Invalid`](ErrorKind::Invalid): an option is out of range.
     /// - [`Io`](ErrorKind::Io).
     pub fn open(dir: impl AsRef<Path>, options: WriterOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let path = config::data_path(dir)?;
-        let medium = Arc::new(FileMedium::new(&path));
-        let writer = Self::open_on(medium, Some(dir), options).map_err(|e| e.at(dir.display()))?;
+        let place = config::place(dir)?;
+        let writer =
+            Self::open_on(place.medium(), Some(dir), options).map_err(|e| e.at(dir.display()))?;
         let located = writer.volume().located();
-        config::check_owner(dir, &path, &located).map_err(|e| e.at(dir.display()))?;
-        if let Err(e) = config::refresh(dir, &path, &located) {
+        config::check_owner(dir, &place, &located).map_err(|e| e.at(dir.display()))?;
+        if let Err(e) = config::refresh(dir, &place, &located) {
             tracing::warn!("{e}; the volume is found without it");
         }
         Ok(writer)

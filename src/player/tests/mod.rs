@@ -365,12 +365,10 @@ impl Shell {
         let end = self.now_us + us;
         self.settle();
         while self.now_us < end {
-            let wake = self
-                .player
-                .wake_at()
-                .unwrap_or(end)
-                .clamp(self.now_us + 1, end);
-            self.now_us = wake;
+            let wake = self.player.wake_at().unwrap_or(end);
+            let state = self.player.state();
+            assert!(wake > self.now_us, "woken with nothing to do, {state:?}");
+            self.now_us = wake.min(end);
             self.settle();
         }
     }

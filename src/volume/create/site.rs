@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind as IoKind;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -17,7 +17,7 @@ use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, VolumeId};
 use crate::io::buffer::{BufferPool, HUGE_LEN};
 use crate::io::direct::{self, Access, DataFile};
-use crate::volume::config::{CONFIG_NAME, Config, DATA_NAME, PARTIAL_NAME};
+use crate::volume::config::{CONFIG_NAME, Config, DATA_NAME, PARTIAL_NAME, Place};
 use crate::volume::fetch::Fetcher;
 use crate::volume::locate::{Located, locate};
 use crate::volume::medium::{FileMedium, Medium};
@@ -34,10 +34,11 @@ const CACHES: [&str; 4] = [
 const PROBE_LEN: u64 = MIN_BLOCK_LEN as u64;
 
 /// Where a volume is created.
+#[derive(Debug)]
 pub(super) struct Site<'d> {
     dir: &'d Path,
     /// Whether the directory was made for it.
-    pub(super) is_new: bool,
+    is_new: bool,
     /// The data that is to be replaced, locked so that nobody begins to record into it.
     old: Option<DataFile>,
 }
@@ -80,6 +81,33 @@ impl<'d> Site<'d> {
             old: lock_old(&dir.join(DATA_NAME))?,
         };
         Ok((site, is_taken))
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &'d Path {
+        self.dir
+    }
+
+    /// Whether the data of a volume lies in the directory itself.
+    pub(super) fn holds_data(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Removes the directory again, if it was made for a volume that does not come.
+    pub(super) fn undo(&self) {
+        if self.is_new {
+            // Empty again, or not ours: then it stays.
+            let _ = std::fs::remove_dir(self.dir);
+        }
+    }
+
+    /// Removes the files that belong to an old volume. They would be ignored, but for people they
+    /// would be wrong.
+    pub(super) fn remove_caches(&self) -> Result<()> {
+        for name in CACHES {
+            remove(&self.dir.join(name))?;
+        }
+        Ok(())
     }
 
     /// Creates the volume, unless `progress` breaks.
@@ -161,14 +189,11 @@ impl<'d> Site<'d> {
         let mut device = FileMedium::new(partial).open(Access::Write, &pool)?;
         write_first_headers(device.as_mut(), &located)?;
         drop(device);
-        // Those of the old volume would be ignored, but for people they would be wrong.
-        for name in CACHES {
-            remove(&self.dir.join(name))?;
-        }
+        self.remove_caches()?;
         let data = self.dir.join(DATA_NAME);
         std::fs::rename(partial, &data)
             .map_err(|e| Error::io("give the data its name", e).at(data.display()))?;
-        Config::new(&located, PathBuf::from(DATA_NAME)).save(self.dir)?;
+        Config::new(&located, self.dir, &Place::File(data.clone())).save(self.dir)?;
         direct::sync_directory_of(&data)?;
         Ok(located)
     }

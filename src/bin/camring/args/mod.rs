@@ -6,6 +6,7 @@
 #[cfg(feature = "rtsp")]
 pub(crate) mod camera;
 mod format;
+pub(crate) mod partition;
 pub(crate) mod play;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "rtsp")]
 use self::camera::{CameraChange, Record};
 use self::format::{Format, LineFormat};
+use self::partition::{Devices, OnPartition};
 use self::play::Play;
 use crate::{size, time};
 
@@ -88,6 +90,8 @@ impl Color {
 pub(crate) enum Command {
     /// Make a volume: a directory with a ring of blocks in it.
     Create(Create),
+    /// List disks and partitions, and which may hold a volume.
+    Devices(Devices),
     /// Record cameras into a volume until stopped.
     #[cfg(feature = "rtsp")]
     Record(Record),
@@ -158,15 +162,21 @@ Examples:
   camring create ./try --blocks 16 --block-size 1MiB
   camring create ./house --size 1TiB --force --dry-run
   camring create ./house --size 1TiB --force --yes
+  camring create ./house --partition 3f2504e0-4f89-41d3-9a0c-0305e82c3301
 
 What --force destroys is told before. On a terminal it has to be confirmed by typing yes; where \
-nobody can type, --force is enough.")]
-#[command(group(clap::ArgGroup::new("extent").required(true).multiple(false)))]
+nobody can type, --force is enough.
+
+A partition is formatted only if it is one of type Linux swap in a GPT, not in use, and holds \
+nothing, swap, or (with --force) a volume; `camring devices` shows what there is. This has to be \
+confirmed in any case: by typing yes, and where nobody can type, by --yes.")]
+#[command(group(clap::ArgGroup::new("extent").multiple(false)))]
 pub(crate) struct Create {
     /// The directory; it is made if it is not there.
     pub(crate) dir: PathBuf,
     /// How long the ring is, such as 10GiB.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, group = "extent")]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, group = "extent",
+          required_unless_present_any = ["blocks", "partition"])]
     pub(crate) size: Option<u64>,
     /// How many blocks the ring has, at least 16.
     #[arg(long, value_name = "N", group = "extent")]
@@ -174,6 +184,8 @@ pub(crate) struct Create {
     /// How long a block is, such as 16MiB; by default it suits the size.
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) block_size: Option<u64>,
+    #[command(flatten)]
+    pub(crate) on: OnPartition,
     /// Destroy the volume that is there.
     #[arg(long)]
     pub(crate) force: bool,

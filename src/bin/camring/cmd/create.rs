@@ -1,14 +1,16 @@
 //! `camring create`: makes a volume, and says what was made. Before one is destroyed, it says which.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use anyhow::Context as _;
 use camring::base::geometry::Geometry;
+use camring::volume::locate::Located;
 use camring::volume::{CreateOptions, Volume, VolumeSize};
 use camring::{Error, ErrorKind};
 
+use super::consent::{self, Answer};
+use super::format;
 use crate::args::Create;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::{Interrupt, Signal};
@@ -17,12 +19,11 @@ use crate::{size, time};
 
 /// The bitrate for which the length of the recording is told, in bits per second.
 const EXAMPLE_BIT_S: u64 = 100_000_000;
-/// What has to be typed before a volume is destroyed.
-const CONSENT: &str = "yes";
-/// How much of what is typed is read, in bytes.
-const MAX_ANSWER_LEN: u64 = 1_024;
 
 pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
+    if let Some(partuuid) = args.on.partition {
+        return format::run(args, partuuid);
+    }
     let options = options(args)?;
     let plan =
         Volume::plan_creation(&args.dir, &options).map_err(|error| with_remedy(error, args))?;
@@ -48,12 +49,18 @@ pub(super) fn run(args: &Create, screen: &Screen) -> Outcome {
     let Some(volume) = made.map_err(|error| with_remedy(error, args))? else {
         return Ok(caught.map_or(Exit::Failed, Signal::exit_of_unfinished));
     };
-    let mut out = anstream::stdout().lock();
-    let (dir, id, size) = (args.dir.display(), volume.id(), measures(volume.geometry()));
-    writeln!(out, "{dir}: volume {id}, {size}")?;
-    let (rate, kept) = kept(volume.geometry());
-    writeln!(out, "At {rate} Mbit/s it keeps the last {kept}.")?;
+    tell(args, &volume.located())?;
     Ok(Exit::Ok)
+}
+
+/// Says what was made.
+pub(super) fn tell(args: &Create, made: &Located) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let (dir, id, size) = (args.dir.display(), made.volume, measures(made.geometry));
+    writeln!(out, "{dir}: volume {id}, {size}")?;
+    let (rate, kept) = kept(made.geometry);
+    writeln!(out, "At {rate} Mbit/s it keeps the last {kept}.")?;
+    Ok(())
 }
 
 fn with_remedy(error: Error, args: &Create) -> Error {
@@ -65,7 +72,7 @@ fn with_remedy(error: Error, args: &Create) -> Error {
     }
 }
 
-fn tell_plan(args: &Create, geometry: Geometry, victim: Option<&str>) -> Outcome {
+pub(super) fn tell_plan(args: &Create, geometry: Geometry, victim: Option<&str>) -> Outcome {
     let mut out = anstream::stdout().lock();
     let (dir, size) = (args.dir.display(), measures(geometry));
     writeln!(out, "Would make {dir}: a volume, {size}")?;
@@ -102,32 +109,29 @@ fn describe(dir: &Path) -> String {
 /// Says what will be destroyed. Whoever can answer is asked, and has to type it; where nobody can,
 /// `--force` was the answer.
 fn confirm(args: &Create, victim: &str) -> anyhow::Result<()> {
-    let somebody_is_there = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if args.yes || !somebody_is_there {
+    let answer = if args.yes {
+        Answer::Nobody
+    } else {
+        consent::ask(victim)?
+    };
+    if answer == Answer::Nobody {
         tracing::warn!("--force destroys {victim}");
-        return Ok(());
     }
-    let mut screen = anstream::stderr();
-    write!(screen, "This destroys {victim}\nType {CONSENT} to go on: ")?;
-    screen.flush()?;
-    let mut answer = String::new();
-    let typed = io::stdin()
-        .lock()
-        .take(MAX_ANSWER_LEN)
-        .read_line(&mut answer);
-    typed.context("reading the answer")?;
-    if answer.trim() == CONSENT {
+    if answer != Answer::No {
         return Ok(());
     }
     let text = format!("{} stays as it is", args.dir.display());
-    let remedy = format!("To replace it, type {CONSENT} in full, or give --yes");
+    let remedy = format!(
+        "To replace it, type {} in full, or give --yes",
+        consent::WORD
+    );
     Err(Error::new(ErrorKind::Exists, text)
         .with_remedy(remedy)
         .into())
 }
 
 /// The size of a volume, for people.
-fn measures(geometry: Geometry) -> String {
+pub(super) fn measures(geometry: Geometry) -> String {
     let len = size::format(geometry.device_len());
     let count = geometry.slot_count();
     let block_len = size::format(u64::from(geometry.block_len()));
@@ -147,15 +151,19 @@ fn options(args: &Create) -> camring::Result<CreateOptions> {
         // clap has made sure that one of them is there.
         (None, blocks) => VolumeSize::Blocks(blocks.unwrap_or_default()),
     };
+    Ok(CreateOptions {
+        size,
+        block_len: block_len(args)?,
+        replace: args.force,
+    })
+}
+
+pub(super) fn block_len(args: &Create) -> camring::Result<Option<u32>> {
     let block_len = args.block_size.map(|len| {
         u32::try_from(len).map_err(|_| {
             camring::Error::invalid(format!("blocks of {}", size::format(len)))
                 .with_remedy("Blocks have from 64 KiB to 64 MiB")
         })
     });
-    Ok(CreateOptions {
-        size,
-        block_len: block_len.transpose()?,
-        replace: args.force,
-    })
+    block_len.transpose()
 }

@@ -28,6 +28,8 @@ pub(super) fn run(args: &Read) -> Outcome {
 struct Info {
     volume: String,
     data: String,
+    /// The file or device that the data is on now.
+    path: String,
     len: u64,
     block_len: u32,
     block_count: u64,
@@ -47,7 +49,7 @@ struct Info {
     capacity_us: Option<i64>,
     is_being_recorded: bool,
     is_damaged: bool,
-    /// Bytes that the data file lacks.
+    /// Bytes that the file or partition lacks.
     missing_len: u64,
     /// Blocks that held frames, and are gone.
     lost_block_count: usize,
@@ -78,9 +80,11 @@ impl Info {
         let rows: Vec<TableRow> = volume.table().blocks().collect();
         let times = volume.time_range();
         let durable = volume.durable();
+        let path = config::data_path(dir)?;
         Ok(Self {
             volume: volume.id().to_string(),
             data: volume.medium().name(),
+            path: path.display().to_string(),
             len: geometry.device_len(),
             block_len: geometry.block_len(),
             block_count: geometry.slot_count(),
@@ -99,7 +103,7 @@ impl Info {
             is_damaged: volume.is_damaged(),
             missing_len: volume.missing_len(),
             lost_block_count: volume.lost_blocks().len(),
-            disk: Disk::of(&config::data_path(dir)?)?,
+            disk: Disk::of(&path)?,
         })
     }
 }
@@ -185,7 +189,7 @@ impl View for Info {
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut line = |name: &str, text: &str| writeln!(out, "{name:<14} {text}");
         line("volume", &self.volume)?;
-        line("data", &output::printable(&self.data))?;
+        line("data", &output::printable(&self.data_label()))?;
         line("size", &self.size_label())?;
         line("used", &self.used_label())?;
         line("durable", &self.durable_label())?;
@@ -210,7 +214,7 @@ impl View for Info {
         line("health", is_damaged)?;
         if self.missing_len > 0 {
             let missing = size::format(self.missing_len);
-            line("cut short", &format!("the data file lacks {missing}"))?;
+            line("cut short", &format!("{missing} of the data are missing"))?;
         }
         if self.lost_block_count > 0 {
             line("lost", &format!("{} blocks", self.lost_block_count))?;
@@ -221,6 +225,13 @@ impl View for Info {
 }
 
 impl Info {
+    fn data_label(&self) -> String {
+        if self.data == self.path {
+            return self.data.clone();
+        }
+        format!("{}, now {}", self.data, self.path)
+    }
+
     fn size_label(&self) -> String {
         let (len, block_len) = (size::format(self.len), u64::from(self.block_len));
         let (count, block_len) = (self.block_count, size::format(block_len));

@@ -6,11 +6,14 @@ mod blocks;
 #[cfg(feature = "rtsp")]
 mod camera;
 mod commit;
+mod consent;
 mod create;
 mod demo;
 mod demo_record;
+mod devices;
 mod dump;
 mod export;
+mod format;
 mod gap;
 mod history;
 mod info;
@@ -32,6 +35,7 @@ use crate::screen::Screen;
 pub(crate) fn run(command: &Command, screen: &Screen) -> Outcome {
     match command {
         Command::Create(args) => create::run(args, screen),
+        Command::Devices(args) => devices::run(args),
         #[cfg(feature = "rtsp")]
         Command::Record(args) => record::run(args, screen),
         #[cfg(feature = "rtsp")]

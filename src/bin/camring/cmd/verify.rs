@@ -38,7 +38,7 @@ struct Verified {
     read_len: u64,
     /// Blocks that were recorded over while they were read.
     overwritten_count: u64,
-    /// Bytes that the data file lacks.
+    /// Bytes that the file or partition lacks.
     missing_len: u64,
     damage_count: u64,
     /// The first of it.
@@ -120,7 +120,7 @@ impl View for Verified {
         }
         if self.missing_len > 0 {
             let missing = size::format(self.missing_len);
-            writeln!(out, "The data file was cut short: {missing} are missing.")?;
+            writeln!(out, "The data was cut short: {missing} are missing.")?;
         }
         if self.damage_count == 0 && self.missing_len > 0 {
             return writeln!(out, "All that is left is as it was written.");

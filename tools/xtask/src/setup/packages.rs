@@ -131,6 +131,24 @@ const PACKAGES: &[Package] = &[
     ),
     package(
         Test,
+        "xfsprogs",
+        Program("mkfs.xfs"),
+        "makes file systems that must not be destroyed",
+    ),
+    package(
+        Test,
+        "btrfs-progs",
+        Program("mkfs.btrfs"),
+        "makes file systems that must not be destroyed",
+    ),
+    package(
+        Test,
+        "dosfstools",
+        Program("mkfs.vfat"),
+        "makes file systems that must not be destroyed",
+    ),
+    package(
+        Test,
         "mount",
         Program("losetup"),
         "loop devices, swap signatures",
