@@ -154,7 +154,7 @@ pub(super) struct Core {
     /// When that was so last.
     written_us: i64,
     next_tick_us: i64,
-    commit_us: i64,
+    pub(super) commit_us: i64,
     /// Arrivals of blocks never go back.
     pub(super) last_arrival: Timestamp,
     pub(super) run_number: u64,

@@ -69,6 +69,7 @@ impl Core {
         Room {
             target_len: gather_len.min(block_len),
             block_len,
+            slice_us: self.commit_us,
         }
     }
 

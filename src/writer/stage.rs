@@ -60,6 +60,10 @@ pub(super) struct Room {
     pub target_len: usize,
     /// The run and what it adds to the index may not be longer than this together, in bytes.
     pub block_len: usize,
+    /// Frames are taken that came no later than this after the oldest one that waits, in
+    /// microseconds. Behind a backlog the streams go forward side by side, so that none is durable
+    /// long before another, and none is overwritten long before another.
+    pub slice_us: i64,
 }
 
 /// Pending frames of all streams, and the order in which they are packed.
@@ -83,7 +87,7 @@ impl Stage {
         self.waiting.is_empty()
     }
 
-    /// The pending frame that is packed next.
+    /// A pending frame that is among the next to be packed.
     pub(super) fn oldest(&self) -> Option<&PendingFrame> {
         let first = self.waiting.front()?;
         self.streams.get(*first as usize)?.pending.front()
@@ -144,14 +148,18 @@ impl Stage {
             index_len: 0,
             room,
         };
+        let horizon_us = self.oldest_arrival_us().saturating_add(room.slice_us);
         for dense in &self.waiting {
             let Some(stream) = self.streams.get(*dense as usize) else {
                 continue;
             };
             let mut with_setup = !holds(*dense) && !begins_with_setup(stream);
             let mut from = 0;
-            while from < stream.pending.len() && plan.len() < MAX_RUN_CHUNKS {
-                let frames = stream.pending.range(from..);
+            let is_due = |frame: &&PendingFrame| frame.arrival_us <= horizon_us;
+            while stream.pending.get(from).as_ref().is_some_and(is_due)
+                && plan.len() < MAX_RUN_CHUNKS
+            {
+                let frames = stream.pending.range(from..).take_while(is_due);
                 let extra = if with_setup { stream.setup.len() } else { 0 };
                 let count = total.take_chunk(frames, extra, with_setup, plan.is_empty());
                 if count == 0 {
@@ -166,6 +174,14 @@ impl Stage {
             }
         }
         total.run_len
+    }
+
+    /// When the oldest pending frame came, on the boot clock.
+    fn oldest_arrival_us(&self) -> i64 {
+        let streams = self.waiting.iter();
+        let streams = streams.filter_map(|dense| self.streams.get(*dense as usize));
+        let oldest = streams.filter_map(|stream| stream.pending.front());
+        oldest.map(|frame| frame.arrival_us).min().unwrap_or(0)
     }
 
     /// Moves the frames of a planned chunk to the end of `to`.

@@ -1,8 +1,9 @@
 //! How soon a frame is durable, on the simulated clock and in requests of the disk.
 
-use camring::base::time::ManualClock;
-use camring::frame::StreamId;
+use camring::base::time::{ManualClock, Timestamp};
+use camring::frame::{Item, StreamId};
 use camring::io::sim::{SimDisk, SimOptions};
+use camring::reader::{Query, read_all};
 use camring::writer::{ManualWriter, Producer};
 
 use crate::model::{Fate, Model};
@@ -107,4 +108,55 @@ fn what_was_pushed_is_durable_a_period_a_write_and_two_flushes_later() {
         let served = timed.model.served(&timed.disk.crash(seed), &context);
         assert_eq!(served.numbers(0), [0, 1, 2], "{context}");
     }
+}
+
+/// The disk does nothing for ten seconds while four streams go on. What has waited is written in the
+/// order in which it came, to within a period, rather than stream by stream: so none is durable, and
+/// later overwritten, long before another.
+#[test]
+fn behind_a_backlog_the_streams_go_forward_side_by_side() {
+    let options = SimOptions::default();
+    let disk = SimDisk::new(simulated::disk(256).crash(0), options);
+    let clock = simulated::clock();
+    let medium = simulated::medium(&disk);
+    let mut writer = ManualWriter::open_on(medium, None, self::options(&clock)).unwrap();
+    let mut producer = writer.producer();
+    for stream in 0..4 {
+        let setup = camera::setup("waiting");
+        producer.add_stream(StreamId(stream), setup).unwrap();
+    }
+    disk.set_stalled(true);
+    for number in 0..250 {
+        for stream in 0..4 {
+            let frame = camera::frame(stream, number, START_US, 25, 4000);
+            producer.push(StreamId(stream), frame).unwrap();
+        }
+        clock.advance_us(40_000);
+        writer.turn();
+    }
+    disk.set_stalled(false);
+    writer.begin_close();
+    while !writer.is_idle() {
+        writer.wait().unwrap();
+        clock.advance_us(1000);
+        writer.turn();
+    }
+    let volume = simulated::open(&disk);
+    let sequences: Vec<_> = volume.table().blocks().map(|row| row.sequence).collect();
+    let (mut newest, mut count) = (0, 0);
+    for recorded in read_all(&volume, &Query::blocks(sequences)).unwrap() {
+        let Item::Frame(frame) = recorded.item else {
+            continue;
+        };
+        let number = frame.time.us_since(Timestamp(START_US)) / 40_000;
+        newest = newest.max(number);
+        count += 1;
+        let behind_us = (newest - number) * 40_000;
+        assert!(
+            behind_us <= COMMIT_US as i64 + 80_000,
+            "stream {} has frame {number} behind frame {newest} of another",
+            recorded.stream
+        );
+    }
+    assert_eq!(count, 1000);
 }
