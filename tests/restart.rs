@@ -18,7 +18,7 @@ use std::path::Path;
 
 use camring::ErrorKind;
 use camring::base::time::TimeRange;
-use camring::frame::{Gap, GapCause, Item, Recorded, StreamId};
+use camring::frame::{FrameSink as _, Gap, GapCause, Item, Recorded, StreamId};
 use camring::reader::Query;
 use camring::volume::{Stretch, Volume};
 use camring::writer::{Producer, Writer, WriterOptions};
@@ -71,6 +71,16 @@ fn sixteen_restarts_without_a_frame_leave_the_ring_as_it_was() {
             // A camera that is set up and sends no frame makes no difference.
             let setup = camera::setup("camera 7");
             producer.add_stream(CAMERA, setup).unwrap();
+        }
+        if life % 3 == 1 {
+            // Neither does one that cannot be reached.
+            let gap = Gap {
+                cause: GapCause::NoSignal,
+                start: time_of(500),
+                end: None,
+                lost_count: None,
+            };
+            producer.accept(CAMERA, Item::Gap(gap)).unwrap();
         }
         writer.commit().unwrap();
         drop(producer);

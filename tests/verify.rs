@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 
 use camera::Random;
 use camring::base::time::{TimeRange, Timestamp};
-use camring::frame::{Item, StreamId};
-use camring::reader::{Query, Reader};
+use camring::frame::{GapCause, Item, Recorded, StreamId};
+use camring::reader::{Query, Reader, read_all};
 use camring::volume::{
     CreateOptions, Damage, DamagedPart, VerifyOptions, VerifyReport, Volume, VolumeSize,
 };
@@ -429,6 +429,71 @@ fn a_block_that_a_disk_never_wrote_is_told() {
         [(lost + 1, DamagedPart::Run)],
         "runs are missing before the next block"
     );
+}
+
+/// Everything was sealed and flushed at the end, and the row of the last block says so: damage there
+/// is damage, and not a torn end, for verifying and for reading.
+#[test]
+fn damage_in_the_last_run_of_a_closed_volume_is_told() {
+    let dir = recorded(&[200]);
+    let regions = map(dir.path());
+    let runs = regions.iter().filter(|region| region.what == What::Run);
+    let last = runs
+        .max_by_key(|run| (run.sequence, run.range.start))
+        .unwrap();
+    let report = with_flip(dir.path(), last.range.start + 30, 1, || verify(dir.path()));
+    assert!(tells(&report.damage[0], last), "{report:?}");
+    let chunks = regions.iter().filter(|r| r.range.start > last.range.start);
+    let frame = chunks.clone().find(|r| matches!(r.what, What::Frame(..)));
+    let frame = frame.unwrap();
+    let report = with_flip(dir.path(), frame.range.start, 1, || verify(dir.path()));
+    assert!(tells(&report.damage[0], frame), "{report:?}");
+    with_flip(dir.path(), frame.range.start, 1, || {
+        let volume = Volume::open(dir.path()).unwrap();
+        let items = read_all(&volume, &Query::blocks([frame.sequence])).unwrap();
+        let is_told = |item: &Recorded| matches!(&item.item, Item::Gap(gap) if gap.cause == GapCause::Damaged);
+        assert!(items.iter().any(is_told));
+    });
+}
+
+/// So much was cut off that one header is left. The file `volume.json` confirms it; without any, it
+/// says what is missing, and nobody is told to create a volume there.
+#[test]
+fn a_file_that_was_cut_within_its_second_block_is_read_as_far_as_it_goes() {
+    let dir = recorded(&[40]);
+    let file = OpenOptions::new().write(true).open(data_path(dir.path()));
+    let file = file.unwrap();
+    let all = readable(dir.path());
+    file.set_len(BLOCK_LEN as u64 - 4096).unwrap();
+    let still = readable(dir.path());
+    assert!(!still.is_empty() && still.is_subset(&all));
+    let report = verify(dir.path());
+    assert!(report.damage_count > 0 || report.missing_len > 0);
+    file.set_len(4095).unwrap();
+    let error = Volume::open(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), camring::ErrorKind::Damaged, "{error}");
+    assert!(error.to_string().contains("volume.json"), "{error}");
+}
+
+/// Two blocks have changed places, and nothing else says what belongs where.
+#[test]
+fn blocks_in_the_wrong_slots_are_told_without_a_table() {
+    let dir = recorded(&[700]);
+    let mut data = std::fs::read(data_path(dir.path())).unwrap();
+    let regions = layout::map(&data, BLOCK_LEN);
+    let newest = regions.iter().map(|region| region.sequence).max().unwrap();
+    // The last two with runs: the newest header was written ahead.
+    let slots = [newest - 1, newest - 2].map(|sequence| ((sequence - 1) % 16) as usize);
+    let [a, b] = slots.map(|slot| slot * BLOCK_LEN..(slot + 1) * BLOCK_LEN);
+    let (first, second) = (data[a.clone()].to_vec(), data[b.clone()].to_vec());
+    data[a].copy_from_slice(&second);
+    data[b].copy_from_slice(&first);
+    std::fs::write(data_path(dir.path()), data).unwrap();
+    std::fs::remove_file(dir.path().join("blocktable")).unwrap();
+    let told = parts(&verify(dir.path()));
+    for sequence in [newest - 1, newest - 2] {
+        assert!(told.contains(&(sequence, DamagedPart::Header)), "{told:?}");
+    }
 }
 
 /// A file that was cut short, by a copy that ran out of space or by hand.

@@ -97,6 +97,27 @@ impl Config {
         }
     }
 
+    /// Whether `located` is the volume that it names.
+    pub fn names(&self, located: &Located) -> bool {
+        let geometry = &located.geometry;
+        let found = (geometry.block_len(), geometry.slot_count());
+        self.volume == located.volume.to_string() && (self.block_len, self.slot_count) == found
+    }
+
+    /// The error where nothing of it is on a device of `len` bytes, in place of `error`.
+    pub(super) fn not_there(&self, len: u64, error: &Error) -> Error {
+        let whole_len = u64::from(self.block_len).saturating_mul(self.slot_count);
+        let text = format!(
+            "volume {}, which volume.json names, is not there: {error}. It had {whole_len} bytes, and \
+             {len} are left",
+            self.volume
+        );
+        Error::damaged(text).with_remedy(
+            "Its data was cut short, overwritten, or is in another place. Nothing was changed: look \
+             for a copy before you create anything here",
+        )
+    }
+
     /// Reads the configuration in `dir`; none where it is missing or cannot be understood: the
     /// headers know better.
     pub fn load(dir: &Path) -> Option<Self> {

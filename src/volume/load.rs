@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use super::cachefile::{self, Cached};
+use super::config::Config;
 use super::fetch::Fetcher;
 use super::head::{self, find_head};
 use super::index;
-use super::locate::{Located, locate};
+use super::locate::{Located, locate, locate_named};
 use super::recover::{Recovered, recover};
 use super::registry::Registry;
 use super::tablefile;
@@ -59,14 +60,31 @@ pub struct Loaded {
 /// [`NotFound`](crate::ErrorKind::NotFound), [`Unsupported`](crate::ErrorKind::Unsupported) or
 /// [`Io`](crate::ErrorKind::Io) as [`locate`] has it. Damage in blocks is no error here.
 pub fn load<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>, dir: Option<&Path>) -> Result<Loaded> {
-    let located = locate(fetch)?;
     let device_len = fetch.device_len();
+    let located = match dir.and_then(Config::load) {
+        None => locate(fetch)?,
+        Some(config) => locate_named(fetch, |found| config.names(found)).map_err(|e| {
+            let is_missing = e.kind() == ErrorKind::NotFound;
+            if is_missing {
+                config.not_there(device_len, &e)
+            } else {
+                e
+            }
+        })?,
+    };
     let stored = dir
         .map(|dir| tablefile::load(dir, &located))
         .unwrap_or_default();
     let hint = stored.iter().flatten().map(|row| row.sequence).max();
     let head = find_head(fetch, &located, hint)?;
-    let recovered = recover(fetch, &located, &head)?;
+    let is_sealed = |id: &BlockId| {
+        let row = stored.get(id.slot as usize).copied().flatten();
+        row.is_some_and(|row| {
+            let is_same = (row.sequence, row.nonce) == (id.sequence, row_nonce(id));
+            is_same && row.state == RowState::Sealed
+        })
+    };
+    let recovered = recover(fetch, &located, &head, is_sealed)?;
     let mut loader = Loader {
         fetch,
         located,

@@ -59,8 +59,29 @@ pub fn locate<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located>
         Some(Ok(header)) if header.id.slot == 0 && confirmed(fetch, &header, 0) => {
             Located::of(&header)
         }
-        _ => search(fetch)?,
+        _ => search(fetch, |_| false)?,
     };
+    check_len(&found, fetch.device_len())
+}
+
+/// As [`locate`], with the help of a `volume.json`: where no two headers agree, one is enough which
+/// agrees with that file.
+///
+/// # Errors
+///
+/// As [`locate`].
+pub fn locate_named<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    is_named: impl Fn(&Located) -> bool,
+) -> Result<Located> {
+    let by_headers = locate(fetch);
+    if !by_headers
+        .as_ref()
+        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+    {
+        return by_headers;
+    }
+    let found = search(fetch, is_named)?;
     check_len(&found, fetch.device_len())
 }
 
@@ -93,7 +114,11 @@ fn confirmed<D: Device + ?Sized>(
     })
 }
 
-fn search<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located> {
+/// The first volume that two headers agree about, or one of which `is_enough`.
+fn search<D: Device + ?Sized>(
+    fetch: &mut Fetcher<'_, D>,
+    is_enough: impl Fn(&Located) -> bool,
+) -> Result<Located> {
     let end = SEARCH_LEN.min(fetch.device_len()) / PAGE_LEN as u64 * PAGE_LEN as u64;
     let mut seen: Vec<Located> = Vec::new();
     let mut at = 0;
@@ -112,7 +137,7 @@ fn search<D: Device + ?Sized>(fetch: &mut Fetcher<'_, D>) -> Result<Located> {
             if found.geometry.offset_of_slot(header.id.slot) != offset {
                 continue;
             }
-            if seen.contains(&found) {
+            if seen.contains(&found) || is_enough(&found) {
                 return Ok(found);
             }
             seen.push(found);

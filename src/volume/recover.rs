@@ -12,7 +12,7 @@ use super::walk;
 use crate::base::error::Result;
 use crate::base::geometry::{Nonce, Position, Sequence};
 use crate::block::header::{SlotRange, VoidRange};
-use crate::block::{BlockHeader, BlockTrailer, PAGE_LEN, RunHeader};
+use crate::block::{BlockHeader, BlockId, BlockTrailer, PAGE_LEN, RunHeader};
 use crate::io::Device;
 
 /// What recovery concludes.
@@ -103,6 +103,8 @@ struct Walked {
     torn: Vec<Position>,
     /// The last runs that trailers list.
     listed: Vec<Position>,
+    /// Up to where blocks are known to have been sealed.
+    sealed: Option<Mark>,
     /// Pages that cannot be read.
     unreadable_count: u64,
     /// Some block has runs and no header. It was durable before the runs, so it was damaged later.
@@ -117,6 +119,7 @@ impl Walked {
         located: &Located,
         sequence: Sequence,
         header: Option<&BlockHeader>,
+        is_sealed: impl Fn(&BlockId) -> bool,
     ) {
         let slot = located.geometry.slot_of(sequence);
         let salvaged = walk::read_block(fetch, &located.geometry, slot);
@@ -133,8 +136,12 @@ impl Walked {
             .checked_sub(PAGE_LEN)
             .and_then(|at| block.get(at..));
         let trailer = page.and_then(|page| BlockTrailer::decode(page, &id, &located.geometry).ok());
-        self.listed
-            .extend(trailer.map(|trailer| trailer.last_position()));
+        let listed = trailer.map(|trailer| trailer.last_position());
+        self.listed.extend(listed);
+        if let Some(position) = listed.filter(|_| is_sealed(&id)) {
+            let nonce = id.nonce;
+            self.sealed = Some(Mark { position, nonce });
+        }
         for run in walk::runs_in(&block, &id, &located.geometry) {
             if !walk::run_is_whole(&block, &run) {
                 self.torn.push(run.position());
@@ -153,7 +160,8 @@ impl Walked {
     }
 }
 
-/// Finds out what counts on a device whose head is `head`.
+/// Finds out what counts on a device whose head is `head`. `is_sealed` says of a block whether it is
+/// known, from the cache file `blocktable`, that its seal was durable.
 ///
 /// # Errors
 ///
@@ -163,6 +171,7 @@ pub fn recover<D: Device + ?Sized>(
     fetch: &mut Fetcher<'_, D>,
     located: &Located,
     head: &Head,
+    is_sealed: impl Fn(&BlockId) -> bool,
 ) -> Result<Recovered> {
     let newest = head
         .header
@@ -177,7 +186,7 @@ pub fn recover<D: Device + ?Sized>(
     for sequence in from.max(start)..=newest.id.sequence {
         let mut own = headers.iter();
         let own = own.find(|header| header.id.sequence == sequence);
-        walked.add(fetch, located, sequence, own);
+        walked.add(fetch, located, sequence, own, &is_sealed);
     }
     let voids: Vec<_> = union(headers.iter().flat_map(|header| &header.voids));
     // Marks are compared before voids are obeyed: the run of a void range carries an older mark
@@ -187,6 +196,11 @@ pub fn recover<D: Device + ?Sized>(
         nonce: newest.id.nonce,
     };
     let mark = newest_mark(&headers, &walked.runs).unwrap_or(own);
+    // A row is written behind the flush of the seal, so all that the trailer lists was durable.
+    let sealed = walked.sealed.take();
+    let mark = sealed
+        .filter(|sealed| sealed.position > mark.position)
+        .unwrap_or(mark);
     walked
         .runs
         .retain(|run| !voids.iter().any(|void| void.contains(run.position())));

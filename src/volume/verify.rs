@@ -192,6 +192,11 @@ impl Verifier<'_> {
             .as_ref()
             .err()
             .map_or_else(other, ToString::to_string);
+        // A header of this volume in another slot was never written there.
+        let is_astray = decoded.as_ref().is_ok_and(|other| {
+            let is_own = (other.id.volume, other.geometry) == (located.volume, located.geometry);
+            is_own && other.id.slot != slot
+        });
         let header = decoded.ok().filter(|header| {
             head::belongs(header, &located, slot) && header.id.sequence == sequence
         });
@@ -202,7 +207,8 @@ impl Verifier<'_> {
         let times = times_of(&before.row).or_else(lost);
         // Where the ring has passed over a slot, or a crash has taken a header and nothing with
         // it, no block is missing.
-        if header.is_none() && (id.is_some() || before.row.state != RowState::Empty) {
+        let is_known = id.is_some() || before.row.state != RowState::Empty;
+        if header.is_none() && (is_known || is_astray) {
             findings.add(damage(sequence, DamagedPart::Header, times, 0, problem));
         }
         let id = id?;

@@ -310,6 +310,7 @@ impl Core {
             let voids = self.voids.clone();
             self.volume.with_state(|state| state.verdict.voids = voids);
         }
+        self.first_sequence.get_or_insert(sequence);
         self.durable = Position::end_of(sequence - 1);
         self.run_number = 0;
         self.phase = Phase::Opening;

@@ -147,6 +147,8 @@ pub(super) struct Core {
     pub(super) flush: Option<FlushUnderWay>,
     /// A flush is due once every write before this token is done.
     pub(super) flush_after: Option<u64>,
+    /// The block that the life began with; none while nothing was written.
+    pub(super) first_sequence: Option<Sequence>,
     /// Bytes that have to be packed before the commit that is under way may flush.
     pub(super) commit_len: Option<usize>,
     /// What waits is written now, whether or not it is enough, for those who watch.
@@ -214,6 +216,7 @@ impl Core {
             sealed: VecDeque::new(),
             flush: None,
             flush_after: None,
+            first_sequence: None,
             commit_len: None,
             is_write_due: false,
             written_us: now.boot_us,
@@ -276,9 +279,21 @@ impl Core {
         self.written_us.saturating_add(WATCHED_US)
     }
 
+    /// Whether nothing waits that would be packed now.
+    pub(super) fn has_nothing_to_pack(&self) -> bool {
+        self.stage.is_empty() || self.waits_for_a_frame()
+    }
+
+    /// Whether the life has not begun, and only records wait (W15): a recorder that is started again
+    /// and again while its cameras are off would push what was recorded out of the ring. The time
+    /// without a frame is told as a restart later.
+    fn waits_for_a_frame(&self) -> bool {
+        self.first_sequence.is_none() && !self.stage.has_frames()
+    }
+
     /// Whether nothing waits, is written or flushed.
     pub(super) fn is_committed(&self) -> bool {
-        self.stage.is_empty()
+        self.has_nothing_to_pack()
             && self.writes.is_empty()
             && self.unflushed.is_empty()
             && self.sealed.is_empty()
@@ -358,9 +373,8 @@ impl Core {
     pub(super) fn oldest_arrival_us(&self) -> Option<i64> {
         let unflushed = self.unflushed.front().and_then(|run| run.chunks.first());
         let packed = unflushed.and_then(|chunk| chunk.frames.first());
-        packed
-            .or_else(|| self.stage.oldest())
-            .map(|frame| frame.arrival_us)
+        let waiting = || self.stage.oldest().filter(|_| !self.waits_for_a_frame());
+        packed.or_else(waiting).map(|frame| frame.arrival_us)
     }
 
     pub(super) fn submit_write(

@@ -19,7 +19,7 @@ impl Core {
     pub(super) fn pack(&mut self) {
         self.seal_at_clock_step();
         let gather_len = GATHER_LEN.min(self.geometry().block_len() as usize / 4);
-        while !self.stage.is_empty() {
+        while !self.has_nothing_to_pack() {
             let is_awaited = self.is_commit_awaited && self.commit_target.is_none();
             let is_due = self.commit_len.is_some() || is_awaited || self.is_write_due;
             if !is_due && self.stage.pending_len() < gather_len {
@@ -77,7 +77,7 @@ impl Core {
     fn note_packed(&mut self, len: usize) {
         self.note_awaited();
         let Some(left) = self.commit_len else { return };
-        let left = if self.stage.is_empty() {
+        let left = if self.has_nothing_to_pack() {
             0
         } else {
             left.saturating_sub(len)
@@ -94,9 +94,10 @@ impl Core {
         if !self.is_commit_awaited || self.commit_target.is_some() {
             return;
         }
+        let is_all_packed = self.has_nothing_to_pack();
         let stage = &self.stage;
         self.awaited
-            .retain(|(dense, goal)| !stage.has_packed(*dense, *goal));
+            .retain(|(dense, goal)| !is_all_packed && !stage.has_packed(*dense, *goal));
         if self.awaited.is_empty() {
             let last = self.unflushed.back().map(|run| run.header.position());
             self.commit_target = Some(last.unwrap_or(self.durable));

@@ -74,6 +74,8 @@ pub(super) struct Stage {
     /// Dense numbers of the streams with pending frames: those that waited longest first.
     waiting: VecDeque<u32>,
     pending_len: usize,
+    /// How many pending frames are no records.
+    frame_count: usize,
 }
 
 impl Stage {
@@ -85,6 +87,11 @@ impl Stage {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Whether anything waits that is more than a record.
+    pub(super) fn has_frames(&self) -> bool {
+        self.frame_count > 0
     }
 
     /// A pending frame that is among the next to be packed.
@@ -102,6 +109,7 @@ impl Stage {
             self.waiting.push_back(dense);
         }
         self.pending_len += cost(&frame);
+        self.frame_count += usize::from(!frame.record);
         stream.pending.push_back(frame);
     }
 
@@ -114,6 +122,7 @@ impl Stage {
             self.waiting.push_front(dense);
         }
         self.pending_len += cost(&frame);
+        self.frame_count += usize::from(!frame.record);
         stream.packed_count -= 1;
         stream.pending.push_front(frame);
     }
@@ -194,6 +203,7 @@ impl Stage {
             .drain(..chunk.count.min(stream.pending.len()))
         {
             self.pending_len -= cost(&frame);
+            self.frame_count -= usize::from(!frame.record);
             stream.packed_count += 1;
             to.push(frame);
         }
@@ -286,7 +296,7 @@ impl Stage {
             };
             all.extend(stream.pending.drain(..).map(|frame| (dense, frame)));
         }
-        self.pending_len = 0;
+        (self.pending_len, self.frame_count) = (0, 0);
         all
     }
 }

@@ -46,7 +46,7 @@ const STREAM_COUNT: u64 = 3;
 const COMMIT_US: u64 = 100_000;
 
 /// What each of the three random tests looks at in the default tier.
-const STATE_COUNT: u64 = 70_000;
+const STATE_COUNT: u64 = 25_000;
 
 fn options(clock: &ManualClock) -> WriterOptions {
     simulated::options(clock, COMMIT_US)
