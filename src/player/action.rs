@@ -76,7 +76,8 @@ pub enum Event {
     LeftOut {
         /// The stream.
         key: StreamKey,
-        /// From the last frame that was delivered to the picture with which it goes on.
+        /// From the last frame that was delivered to the picture with which it goes on. Of a
+        /// stream without pictures to the sound, or to the head where no more was read.
         range: TimeRange,
     },
     /// The clock waits for data, or goes on.

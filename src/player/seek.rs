@@ -46,6 +46,7 @@ impl Player {
                 source.begin(Load::At(target));
             }
             source.is_hurried = false;
+            source.is_stalled = false;
             source.join_all(target);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{Recorded, StreamId};
-use camring::player::{Load, LoadId, SourceId, StreamKey};
+use camring::player::{Command, Load, LoadId, SourceId, Speed, StreamKey};
 
 use crate::recording::MS;
 use crate::scenario::Scenario;
@@ -119,8 +119,14 @@ impl Scenario {
         for (key, came) in &mut self.mapped {
             came.is_joining |= key.source == source && !self.went_back;
         }
-        for _ in 0..self.below(40) {
-            self.now_us += self.random.below(300) as i64 * MS;
+        if self.below(2) == 0 {
+            // So fast that the clock goes on without it before it comes back.
+            self.command(Command::SetSpeed(Speed(4000)));
+            self.play();
+            self.settle();
+        }
+        for _ in 0..self.below(80) {
+            self.now_us += self.random.below(150) as i64 * MS;
             self.tick();
         }
     }

@@ -46,26 +46,29 @@ impl Came {
     pub(crate) fn rejoin(&mut self, stream: &Stream, heads: Vec<i64>) {
         self.before.append(&mut self.pieces);
         let told = self.left_out.take();
-        let newest = self.newest_picture(stream);
+        let newest = self.newest_lead(stream);
         let goes_on = |head: &i64| {
             let next = self.expected(stream, *head).into_iter();
             let mut next = next.map(|due| due.piece.number());
-            let next = next.find(|n| stream.is_picture(*n));
-            let Some(next) = next else {
-                return told.is_none();
-            };
-            let mut between = newest.map_or(next, |newest| newest + 1)..next;
-            let is_short = between.any(|n| stream.is_picture(n));
-            let end = told.map(|told| told.end.0);
-            end == is_short.then_some(stream.frames[next].time)
+            let next = next.find(|n| stream.leads(*n));
+            let count = stream.frames.len();
+            let to = next.unwrap_or(count);
+            let mut between = newest.map_or(to, |newest| newest + 1)..to;
+            let is_short = between.any(|n| stream.leads(n));
+            let Some(told) = told else { return !is_short };
+            let is_end = |time| told.end.0 == time;
+            let is_next = next.is_some_and(|next| is_end(stream.frames[next].time));
+            // Where no sound lies ahead, it is told up to the head.
+            is_short && (is_next || !stream.has_pictures() && is_end(*head))
         };
         self.targets = heads.into_iter().filter(goes_on).collect();
     }
 
-    fn newest_picture(&self, stream: &Stream) -> Option<usize> {
+    /// The newest picture that had come; where there are none, the newest sound.
+    fn newest_lead(&self, stream: &Stream) -> Option<usize> {
         let numbers = self.before.iter().filter(|piece| piece.is_frame());
         let numbers = numbers.map(|piece| piece.number());
-        numbers.filter(|n| stream.is_picture(*n)).max()
+        numbers.filter(|n| stream.leads(*n)).max()
     }
 
     /// What must come once it was sent to `target`, or has joined again there.
@@ -75,11 +78,11 @@ impl Came {
             return expected;
         }
         // Sound and pictures are not in the order in which they were recorded.
-        let newest = self.newest_picture(stream);
+        let newest = self.newest_lead(stream);
         let came = |n: usize| self.before.iter().any(|b| b.is_frame() && b.number() == n);
         expected.retain(|due| {
             let number = due.piece.number();
-            let is_old = stream.is_picture(number) && Some(number) <= newest;
+            let is_old = stream.leads(number) && Some(number) <= newest;
             let is_gap_again = !due.piece.is_frame() && self.before.contains(&due.piece);
             !is_gap_again && !(due.piece.is_frame() && (is_old || came(number)))
         });
@@ -134,9 +137,7 @@ impl Scenario {
 
     fn check_forward(&self, key: StreamKey, came: &Came, head: i64) {
         let stream = &self.streams[&key];
-        // A stream that joins beside one that stalls may be late; that it is not lost shows later.
-        let is_late = came.is_joining && self.were_stuck.contains(&key.source);
-        let is_satisfied = self.is_satisfied() && !is_late;
+        let is_satisfied = self.is_satisfied();
         let faults = came.targets.iter();
         let may_stall = self.were_stuck.contains(&key.source);
         let faults = faults.map(|target| {

@@ -165,12 +165,17 @@ impl Stream {
     }
 
     pub(crate) fn is_picture(&self, number: usize) -> bool {
-        self.has_pictures() && self.frames[number].track == 0
+        self.has_pictures() && self.leads(number)
+    }
+
+    /// Whether it is a picture, or sound that stands alone.
+    pub(crate) fn leads(&self, number: usize) -> bool {
+        self.frames[number].track == 0
     }
 
     /// Where reading can begin: key frames, and sound that stands alone.
     fn is_start(&self, number: usize) -> bool {
-        self.frames[number].key && self.frames[number].track == 0
+        self.frames[number].key && self.leads(number)
     }
 
     /// The times of its pictures, or of sound where there are none.

@@ -240,16 +240,18 @@ impl Scenario {
 
     /// A setup comes: behind what has come, a stream whose source was stuck begins anew.
     fn begin(&mut self, key: StreamKey) {
-        let head = self.head().unwrap_or_default();
-        let (stream, mut heads) = (&self.streams[&key], self.heads.clone());
-        heads.push(head);
-        let Some(came) = self.mapped.get_mut(&key) else {
-            return;
-        };
-        if self.were_stuck.contains(&key.source) && came.has_frames() && !self.is_backward {
-            came.rejoin(stream, heads);
-            self.note("rejoin");
+        let has_frames = self.mapped.get(&key).is_some_and(Came::has_frames);
+        if self.were_stuck.contains(&key.source) && has_frames && !self.is_backward {
+            self.rejoin(key);
         }
+    }
+
+    fn rejoin(&mut self, key: StreamKey) {
+        let mut heads = self.heads.clone();
+        heads.push(self.head().unwrap_or_default());
+        let came = self.mapped.get_mut(&key).unwrap();
+        came.rejoin(&self.streams[&key], heads);
+        self.note("rejoin");
     }
 
     /// The clock went on without a source.
@@ -258,8 +260,9 @@ impl Scenario {
         assert!(self.were_stuck.contains(&key.source), "{context}");
         self.note("left out");
         let came = self.mapped.get_mut(&key).unwrap();
-        assert!(came.left_out.replace(range).is_none(), "{context}: twice");
+        came.left_out = Some(range);
         assert!(range.start < range.end, "{context}");
+        self.rejoin(key);
     }
 
     /// The head jumped: over a stretch in which there is nothing, or to the begin of a loop.

@@ -84,6 +84,8 @@ impl Scenario {
             let head = self.head().unwrap_or_default();
             self.sent_to(head, false);
             self.is_backward = true;
+        } else if !self.is_settled() {
+            self.is_backward = self.wants_reverse;
         }
         self.command(Command::Play);
     }
