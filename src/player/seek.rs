@@ -76,6 +76,9 @@ impl Player {
                 source.extend(Load::At(head), head);
             }
         }
+        if self.mode == Mode::Backward {
+            self.active().for_each(|source| source.back.try_again());
+        }
     }
 
     /// Without a position, playing begins as soon as it is known where.

@@ -13,6 +13,10 @@ const MAX_HELD_GAP_COUNT: usize = 16;
 const MAX_NOTICE_US: i64 = 10 * US_PER_S;
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about a stream, each on its own"
+)]
 pub(super) struct Stream {
     lanes: Vec<Lane>,
     /// Whether it delivers; otherwise it waits until it can join.
@@ -111,6 +115,11 @@ impl Stream {
             self.held_gaps.clear();
             self.is_repeated &= Some(place) != self.last_place;
             return false;
+        }
+        if self.is_repeated {
+            // The read began behind what was fed last: seeks must not find what lies before.
+            self.evict_passed();
+            self.has_left_out = true;
         }
         self.release_gaps();
         true

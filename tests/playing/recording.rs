@@ -40,6 +40,14 @@ impl Piece {
         matches!(self, Self::Frame(_) | Self::Preroll(_))
     }
 
+    /// The same, to be shown or not.
+    pub(crate) fn unmarked(self) -> Self {
+        match self {
+            Self::Preroll(number) => Self::Frame(number),
+            _ => self,
+        }
+    }
+
     pub(crate) fn number(self) -> usize {
         match self {
             Self::OpenGap(n) | Self::Gap(n) | Self::Frame(n) | Self::Preroll(n) => n,
