@@ -71,12 +71,14 @@ pub enum Event {
         /// None when it holds nothing.
         range: Option<TimeRange>,
     },
-    /// A source stalled, and the clock went on without it: frames of a stream were left out.
+    /// A source stalled or its read failed, and the clock went on without it: frames of a stream
+    /// were left out.
     /// Comes before the first item of the stream behind them.
     LeftOut {
         /// The stream.
         key: StreamKey,
-        /// From the last frame that was delivered to the picture with which it goes on.
+        /// From the last frame that was delivered to the picture with which it goes on. Of a
+        /// stream without pictures to the sound, or to the head where no more was read.
         range: TimeRange,
     },
     /// The clock waits for data, or goes on.
@@ -91,7 +93,8 @@ pub enum Event {
         /// To where.
         to: Timestamp,
     },
-    /// A read ended with an error. The source counts as ended until the next seek or play.
+    /// A read ended with an error. The source counts as ended until the next seek or play; what
+    /// was left out by then is told.
     Failed {
         /// The source.
         source: SourceId,

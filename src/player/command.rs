@@ -102,7 +102,7 @@ pub enum Command {
     Seek(Timestamp),
     /// Time passes. Without a position it begins at the start of what is recorded (at its end in
     /// reverse), as soon as [`set_extent`](super::Player::set_extent) has told one. At the end of
-    /// the recording it looks whether there is more by now. While live it does nothing; after a
+    /// the recording, and after a read that failed, it looks whether there is more by now. While live it does nothing; after a
     /// pause in live it plays on from there, no longer live.
     #[doc(alias = "playStreamsCall")]
     Play,

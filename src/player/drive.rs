@@ -108,6 +108,9 @@ impl Player {
             let Some(source) = self.sources.get_mut(&id) else {
                 continue;
             };
+            if source.is_full {
+                source.aim(head);
+            }
             if source.is_complete(head) {
                 source.complete_held();
                 self.start_all(id, head, true);

@@ -226,11 +226,12 @@ impl Lane {
         self.entries.get(index)
     }
 
-    /// Finds out which picture from the cursor on is to be seen at `target`.
+    /// Finds out which picture is to be seen at `target`: from the key frame on that it needs,
+    /// whether it was delivered already or not.
     pub(super) fn look(&mut self, target: Timestamp, epoch: u64) {
-        self.seen = None;
-        let ahead = self.entries.iter().skip(self.cursor);
-        let until = ahead.filter(|entry| entry.epoch == epoch && entry.time() <= target);
+        let from = self.key_before(target, epoch).unwrap_or(self.cursor);
+        let group = self.entries.iter().skip(from);
+        let until = group.filter(|entry| entry.epoch == epoch && entry.time() <= target);
         self.seen = until
             .map(|entry| (entry.time(), entry.order))
             .max_by_key(|seen| *seen);

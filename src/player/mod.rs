@@ -229,7 +229,8 @@ impl Player {
         }
     }
 
-    /// Nothing more comes from this load; with an error, because it failed.
+    /// Nothing more comes from this load; with an error, because it failed. After a failure the
+    /// others play on; with the next `Play` the source is read again, and its streams rejoin.
     pub fn ended(&mut self, source: SourceId, load: LoadId, error: Option<Error>) {
         let mode = self.mode;
         let Some(source) = self.loading(source, load) else {
@@ -238,7 +239,7 @@ impl Player {
         if mode == Mode::Backward {
             source.end_back(error.is_some());
         } else {
-            source.end();
+            source.end(error.is_some());
         }
         source.failure = error.map(|error| error.to_string());
     }

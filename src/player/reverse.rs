@@ -41,6 +41,8 @@ pub(super) struct Back {
     is_tight: bool,
     /// Whether nothing lies before.
     is_done: bool,
+    /// Whether the last read failed: nothing is read until somebody asks for it.
+    has_failed: bool,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,24 @@ impl Back {
         self.fed_count = 0;
     }
 
+    /// What a read that failed has brought is not all of its stretch: it is read again, some day.
+    fn fail(&mut self) {
+        (self.loading, self.cut, self.fed_count) = (None, None, 0);
+        self.has_failed = true;
+        let from = self.from;
+        self.keys.retain(|(time, ..), _| *time >= from);
+        self.len = self.keys.values().map(Key::len).sum();
+    }
+
+    pub(super) fn try_again(&mut self) {
+        self.has_failed = false;
+    }
+
+    /// Whether nothing more comes.
+    fn is_over(&self) -> bool {
+        self.is_done || self.has_failed
+    }
+
     /// The stretch to be read next, for a head that is served down to `down_to`.
     fn next_stretch(
         &mut self,
@@ -125,7 +145,7 @@ impl Back {
     /// Whether more lies before what was read, and there is room for it.
     fn may_load(&self, share_len: u64) -> bool {
         let has_room = self.keys.is_empty() || !self.is_tight && self.len < share_len / 2;
-        !self.is_done && self.loading.is_none() && has_room
+        !self.is_over() && self.loading.is_none() && has_room
     }
 
     fn newest(&self) -> Option<(Timestamp, StreamId, Place)> {
@@ -197,8 +217,11 @@ impl Source {
     pub(super) fn end_back(&mut self, has_failed: bool) {
         (self.has_progress, self.is_stalled) = (true, false);
         let first = self.extent.map(|extent| extent.start);
-        self.back.end(first, self.share_len);
-        self.back.is_done |= has_failed;
+        if has_failed {
+            self.back.fail();
+        } else {
+            self.back.end(first, self.share_len);
+        }
         self.load = None;
     }
 }
@@ -275,7 +298,7 @@ impl Player {
     /// Down to where the head may go: what is read, or the last key frame that there is.
     pub(super) fn bound_back_time(&self) -> Timestamp {
         let sources = || self.sources.values().filter(|s| !s.streams.is_empty());
-        let open = sources().filter(|s| !s.back.is_done && !s.is_stalled);
+        let open = sources().filter(|s| !s.back.is_over() && !s.is_stalled);
         let read = open.map(|s| s.back.from).max();
         let oldest = || {
             let first = |s: &Source| s.back.keys.first_key_value().map(|(at, _)| at.0);
@@ -289,7 +312,7 @@ impl Player {
         let sources = self.sources.iter();
         let blocks = move |source: &Source| {
             let back = &source.back;
-            !source.streams.is_empty() && !back.is_done && !source.is_stalled && back.from >= head
+            !source.streams.is_empty() && !back.is_over() && !source.is_stalled && back.from >= head
         };
         sources
             .filter(move |(_, source)| blocks(source))
@@ -315,7 +338,7 @@ impl Player {
     fn finish_back(&mut self) -> bool {
         let mut sources = self.sources.values().filter(|s| !s.streams.is_empty());
         let has_any = self.sources.values().any(|s| !s.streams.is_empty());
-        if !has_any || !sources.all(|s| s.back.is_done && s.back.keys.is_empty()) {
+        if !has_any || !sources.all(|s| s.back.is_over() && s.back.keys.is_empty()) {
             return false;
         }
         if let Some(range) = self.looped
@@ -352,7 +375,7 @@ impl Player {
             return false;
         };
         let mut sources = self.sources.values();
-        let is_read = |s: &Source| s.streams.is_empty() || s.back.is_done || s.back.from <= next;
+        let is_read = |s: &Source| s.streams.is_empty() || s.back.is_over() || s.back.from <= next;
         let is_far = next.plus_us(SKIP_BACK_US) < self.head;
         let leaves = |range: TimeRange| self.head >= range.start && next <= range.start;
         let leaves_loop = self.looped.is_some_and(leaves);

@@ -38,6 +38,18 @@ impl Source {
         });
     }
 
+    /// What lies before the key frames with which waiting streams would begin at `target` is not
+    /// ahead any more, so that there is room for what is missing.
+    pub(super) fn aim(&mut self, target: Timestamp) {
+        let epoch = self.epoch;
+        for (id, goes_on) in &self.joining {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.aim(target, epoch, *goes_on);
+            }
+        }
+        self.sum();
+    }
+
     fn free(&mut self, free: impl Fn(&mut Stream)) {
         self.streams.values_mut().for_each(free);
         self.sum();

@@ -46,6 +46,7 @@ impl Player {
                 source.begin(Load::At(target));
             }
             source.is_hurried = false;
+            source.is_stalled = false;
             source.join_all(target);
         }
     }
@@ -74,6 +75,9 @@ impl Player {
             for source in self.active().filter(|source| source.is_ended) {
                 source.extend(Load::At(head), head);
             }
+        }
+        if self.mode == Mode::Backward {
+            self.active().for_each(|source| source.back.try_again());
         }
     }
 

@@ -96,6 +96,9 @@ impl Source {
         if self.is_caught_up || self.is_ended {
             self.was_read_to = self.was_read_to.max(self.edge());
         }
+        if self.is_ended {
+            self.rejoin();
+        }
         self.was_read_to = self.horizon();
         if matches!(what, Load::At(_)) {
             self.make_way(head);
@@ -173,10 +176,15 @@ impl Source {
         self.read_to = self.read_to.max(Some(time));
     }
 
-    pub(super) fn end(&mut self) {
+    /// The read is over. One that failed does not tell what there is: a seek reads anew.
+    pub(super) fn end(&mut self, has_failed: bool) {
         self.note_progress();
         self.is_ended = true;
-        self.streams.values_mut().for_each(Stream::release_gaps);
+        if has_failed {
+            self.load = None;
+        } else {
+            self.streams.values_mut().for_each(Stream::release_gaps);
+        }
         self.reschedule_all();
     }
 
@@ -420,10 +428,6 @@ impl Source {
 
     /// Streams that ran dry while the clock went on without the source begin anew.
     fn rejoin(&mut self) {
-        if !self.is_stalled {
-            return;
-        }
-        self.is_stalled = false;
         let dry = self.streams.iter_mut();
         let dry = dry.filter(|(_, stream)| stream.is_playing() && !stream.has_next());
         for (id, stream) in dry {
@@ -435,7 +439,9 @@ impl Source {
     /// The read brought something.
     fn note_progress(&mut self) {
         self.has_progress = true;
-        self.rejoin();
+        if std::mem::take(&mut self.is_stalled) {
+            self.rejoin();
+        }
     }
 
     fn note_ready(&mut self, id: StreamId, head: Timestamp) {

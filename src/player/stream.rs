@@ -13,6 +13,10 @@ const MAX_HELD_GAP_COUNT: usize = 16;
 const MAX_NOTICE_US: i64 = 10 * US_PER_S;
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about a stream, each on its own"
+)]
 pub(super) struct Stream {
     lanes: Vec<Lane>,
     /// Whether it delivers; otherwise it waits until it can join.
@@ -37,6 +41,8 @@ pub(super) struct Stream {
     is_repeated: bool,
     held_gaps: Vec<Gap>,
     delivered: Option<Timestamp>,
+    /// Whether something was passed over since.
+    has_left_out: bool,
 }
 
 /// What a stream has to deliver.
@@ -67,6 +73,7 @@ impl Default for Stream {
             is_repeated: false,
             held_gaps: Vec::new(),
             delivered: None,
+            has_left_out: false,
         }
     }
 }
@@ -108,6 +115,11 @@ impl Stream {
             self.held_gaps.clear();
             self.is_repeated &= Some(place) != self.last_place;
             return false;
+        }
+        if self.is_repeated {
+            // The read began behind what was fed last: seeks must not find what lies before.
+            self.evict_passed();
+            self.has_left_out = true;
         }
         self.release_gaps();
         true
@@ -256,15 +268,20 @@ impl Stream {
         self.is_complete = is_complete;
         self.target = Some((epoch, target));
         self.setup_out = None;
-        let is_left_out = self.aim(target, epoch, goes_on);
-        self.left_out().filter(|_| goes_on && is_left_out)
+        self.aim(target, epoch, goes_on);
+        let has_left_out = std::mem::take(&mut self.has_left_out);
+        let delivered = self.delivered.filter(|_| goes_on && has_left_out)?;
+        let lead = self.lead();
+        let next = self.lanes.iter().filter(|lane| lane.kind == lead);
+        let next = next.filter_map(|lane| lane.next()).map(Entry::time).min();
+        let range = TimeRange::new(delivered, next.unwrap_or(target));
+        Some(range).filter(|range| range.start < range.end)
     }
 
-    /// Goes to where it begins for `target`, by what was fed. Returns whether pictures were left
-    /// out on the way.
-    fn aim(&mut self, target: Timestamp, epoch: u64, goes_on: bool) -> bool {
+    /// Goes to where it begins for `target`, by what was fed.
+    pub(super) fn aim(&mut self, target: Timestamp, epoch: u64, goes_on: bool) {
         let mut first_order = None;
-        let mut is_left_out = false;
+        let lead = self.lead();
         for lane in &mut self.lanes {
             let index = match lane.kind {
                 Kind::Gaps => continue,
@@ -282,7 +299,7 @@ impl Stream {
             };
             let from = lane.cursor();
             let index = if goes_on { index.max(from) } else { index };
-            is_left_out |= lane.kind == Kind::Pictures && index > from;
+            self.has_left_out |= lane.kind == lead && index > from;
             lane.go_to(index);
             if lane.kind == Kind::Pictures {
                 let order = lane.get(index).map(|entry| entry.order);
@@ -294,7 +311,6 @@ impl Stream {
             }
         }
         self.start_gaps(target, first_order, goes_on);
-        is_left_out
     }
 
     /// Gaps behind the first picture, or else those that the target lies in or before.
@@ -318,10 +334,13 @@ impl Stream {
         lane.go_to(index);
     }
 
-    fn left_out(&self) -> Option<TimeRange> {
-        let next = self.lanes.iter().filter(|lane| lane.kind == Kind::Pictures);
-        let next = next.filter_map(|lane| lane.next()).map(Entry::time).min()?;
-        Some(TimeRange::new(self.delivered?, next))
+    /// What counts as left out where it is passed over: pictures, or sound where there are none.
+    fn lead(&self) -> Kind {
+        if self.has_picture_lane() {
+            Kind::Pictures
+        } else {
+            Kind::Sound
+        }
     }
 
     /// Waits until it can join.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use camring::base::error::Error;
 use camring::base::time::{TimeRange, Timestamp};
 use camring::frame::{Recorded, StreamId};
-use camring::player::{Load, LoadId, SourceId, StreamKey};
+use camring::player::{Command, Load, LoadId, SourceId, Speed, StreamKey};
 
 use crate::recording::MS;
-use crate::scenario::Scenario;
+use crate::scenario::{Menu, Scenario};
 
 /// A read under way.
 #[derive(Debug, Default)]
@@ -61,6 +62,11 @@ impl Scenario {
             return false;
         }
         let load = read.load;
+        if self.may_fail && self.random.below(2000) == 0 {
+            read.is_over = true;
+            self.fail(source, load);
+            return true;
+        }
         let Some((arrival, item)) = read.items.pop_front() else {
             read.is_over = true;
             self.player.ended(source, load, None);
@@ -73,6 +79,24 @@ impl Scenario {
             self.player.read_up_to(source, load, up_to);
         }
         true
+    }
+
+    /// A read fails; nothing more comes before the source is read again.
+    fn fail(&mut self, source: SourceId, load: LoadId) {
+        self.trace(|| format!("{source} fails"));
+        self.broken.insert(source);
+        self.were_broken.insert(source);
+        self.interrupt(source);
+        let error = Error::io("the disk is gone", std::io::Error::other("made up"));
+        self.player.ended(source, load, Some(error));
+    }
+
+    /// The streams of a source may lose what lies ahead, and join later.
+    fn interrupt(&mut self, source: SourceId) {
+        self.were_stuck.insert(source);
+        for (key, came) in &mut self.mapped {
+            came.is_joining |= key.source == source && !self.went_back;
+        }
     }
 
     pub(crate) fn load(
@@ -106,6 +130,7 @@ impl Scenario {
             is_over: what == Load::Nothing,
         };
         self.reads.insert(source, read);
+        self.broken.remove(&source);
     }
 
     /// A source hands over nothing for a while.
@@ -114,13 +139,20 @@ impl Scenario {
         let until_us = self.now_us + self.below(8_000) as i64 * MS;
         self.stuck = Some((source, until_us));
         self.heads.clear();
-        self.were_stuck.insert(source);
+        self.interrupt(source);
         self.note("disk stuck");
-        for (key, came) in &mut self.mapped {
-            came.is_joining |= key.source == source && !self.went_back;
+        let (mut count, mut pause) = (40, 300);
+        if self.menu >= Menu::Stalls {
+            (count, pause) = (80, 150);
+            if self.below(2) == 0 {
+                // So fast that the clock goes on without it before it comes back.
+                self.command(Command::SetSpeed(Speed(4000)));
+                self.play();
+                self.settle();
+            }
         }
-        for _ in 0..self.below(40) {
-            self.now_us += self.random.below(300) as i64 * MS;
+        for _ in 0..self.below(count) {
+            self.now_us += self.random.below(pause) as i64 * MS;
             self.tick();
         }
     }

@@ -46,26 +46,29 @@ impl Came {
     pub(crate) fn rejoin(&mut self, stream: &Stream, heads: Vec<i64>) {
         self.before.append(&mut self.pieces);
         let told = self.left_out.take();
-        let newest = self.newest_picture(stream);
+        let newest = self.newest_lead(stream);
         let goes_on = |head: &i64| {
             let next = self.expected(stream, *head).into_iter();
             let mut next = next.map(|due| due.piece.number());
-            let next = next.find(|n| stream.is_picture(*n));
-            let Some(next) = next else {
-                return told.is_none();
-            };
-            let mut between = newest.map_or(next, |newest| newest + 1)..next;
-            let is_short = between.any(|n| stream.is_picture(n));
-            let end = told.map(|told| told.end.0);
-            end == is_short.then_some(stream.frames[next].time)
+            let next = next.find(|n| stream.leads(*n));
+            let count = stream.frames.len();
+            let to = next.unwrap_or(count);
+            let mut between = newest.map_or(to, |newest| newest + 1)..to;
+            let is_short = between.any(|n| stream.leads(n));
+            let Some(told) = told else { return !is_short };
+            let is_end = |time| told.end.0 == time;
+            let is_next = next.is_some_and(|next| is_end(stream.frames[next].time));
+            // Where no sound lies ahead, it is told up to the head.
+            is_short && (is_next || !stream.has_pictures() && is_end(*head))
         };
         self.targets = heads.into_iter().filter(goes_on).collect();
     }
 
-    fn newest_picture(&self, stream: &Stream) -> Option<usize> {
+    /// The newest picture that had come; where there are none, the newest sound.
+    fn newest_lead(&self, stream: &Stream) -> Option<usize> {
         let numbers = self.before.iter().filter(|piece| piece.is_frame());
         let numbers = numbers.map(|piece| piece.number());
-        numbers.filter(|n| stream.is_picture(*n)).max()
+        numbers.filter(|n| stream.leads(*n)).max()
     }
 
     /// What must come once it was sent to `target`, or has joined again there.
@@ -75,11 +78,11 @@ impl Came {
             return expected;
         }
         // Sound and pictures are not in the order in which they were recorded.
-        let newest = self.newest_picture(stream);
+        let newest = self.newest_lead(stream);
         let came = |n: usize| self.before.iter().any(|b| b.is_frame() && b.number() == n);
         expected.retain(|due| {
             let number = due.piece.number();
-            let is_old = stream.is_picture(number) && Some(number) <= newest;
+            let is_old = stream.leads(number) && Some(number) <= newest;
             let is_gap_again = !due.piece.is_frame() && self.before.contains(&due.piece);
             !is_gap_again && !(due.piece.is_frame() && (is_old || came(number)))
         });
@@ -117,7 +120,7 @@ impl Scenario {
         // In a cache that holds a few frames only, it is not known which picture is the next.
         let stepping = self
             .stepping
-            .filter(|_| !self.is_tiny && self.is_satisfied());
+            .filter(|_| !self.is_tiny && self.is_satisfied() && self.were_broken.is_empty());
         if let Some((to, is_end)) = stepping {
             let is_there = to.is_none_or(|to| to == head) && is_end == self.has_ended;
             assert!(
@@ -134,9 +137,7 @@ impl Scenario {
 
     fn check_forward(&self, key: StreamKey, came: &Came, head: i64) {
         let stream = &self.streams[&key];
-        // A stream that joins beside one that stalls may be late; that it is not lost shows later.
-        let is_late = came.is_joining && self.were_stuck.contains(&key.source);
-        let is_satisfied = self.is_satisfied() && !is_late;
+        let is_satisfied = self.is_satisfied() && !self.broken.contains(&key.source);
         let faults = came.targets.iter();
         let may_stall = self.were_stuck.contains(&key.source);
         let faults = faults.map(|target| {
@@ -146,11 +147,16 @@ impl Scenario {
                 // Where the head went on without pictures, it is open when sound comes.
                 let is_sound = |n: usize| stream.has_pictures() && !stream.is_picture(n);
                 let is_open = |piece: Piece| piece.is_frame() && is_sound(piece.number());
+                let plain = |piece| self.plain(key, piece);
                 let expected = expected.into_iter().filter(|due| !is_open(due.piece));
+                let expected = expected.map(|due| Due {
+                    piece: plain(due.piece),
+                    ..due
+                });
                 let pieces = pieces.into_iter().filter(|piece| !is_open(*piece));
                 return fault(
                     &expected.collect::<Vec<_>>(),
-                    &pieces.collect::<Vec<_>>(),
+                    &pieces.map(plain).collect::<Vec<_>>(),
                     head,
                     is_satisfied,
                 );
@@ -169,6 +175,15 @@ impl Scenario {
         }
     }
 
+    /// Where a read fails on the way, the newest picture that it brought is to be seen.
+    fn plain(&self, key: StreamKey, piece: Piece) -> Piece {
+        if self.were_broken.contains(&key.source) {
+            piece.unmarked()
+        } else {
+            piece
+        }
+    }
+
     fn check_backward(&self, key: StreamKey, came: &Came, head: i64) {
         let stream = &self.streams[&key];
         // What it was sent to is shown first.
@@ -178,7 +193,8 @@ impl Scenario {
         let burst: Vec<_> = burst.collect();
         let context = format!("{}: {key:?} backward from {target} to {head}", self.context);
         let came_of_it = came.pieces.iter().zip(&burst);
-        let burst_count = came_of_it.take_while(|(a, b)| **a == b.piece).count();
+        let is_same = |came: Piece, due: &Due| self.plain(key, came) == self.plain(key, due.piece);
+        let burst_count = came_of_it.take_while(|(a, b)| is_same(**a, b)).count();
         let pieces = &came.pieces[burst_count..];
         let is_satisfied = self.is_satisfied();
         let may_stall = self.were_stuck.contains(&key.source);

@@ -40,6 +40,14 @@ impl Piece {
         matches!(self, Self::Frame(_) | Self::Preroll(_))
     }
 
+    /// The same, to be shown or not.
+    pub(crate) fn unmarked(self) -> Self {
+        match self {
+            Self::Preroll(number) => Self::Frame(number),
+            _ => self,
+        }
+    }
+
     pub(crate) fn number(self) -> usize {
         match self {
             Self::OpenGap(n) | Self::Gap(n) | Self::Frame(n) | Self::Preroll(n) => n,
@@ -165,12 +173,17 @@ impl Stream {
     }
 
     pub(crate) fn is_picture(&self, number: usize) -> bool {
-        self.has_pictures() && self.frames[number].track == 0
+        self.has_pictures() && self.leads(number)
+    }
+
+    /// Whether it is a picture, or sound that stands alone.
+    pub(crate) fn leads(&self, number: usize) -> bool {
+        self.frames[number].track == 0
     }
 
     /// Where reading can begin: key frames, and sound that stands alone.
     fn is_start(&self, number: usize) -> bool {
-        self.frames[number].key && self.frames[number].track == 0
+        self.frames[number].key && self.leads(number)
     }
 
     /// The times of its pictures, or of sound where there are none.

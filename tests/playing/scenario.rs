@@ -13,11 +13,17 @@ use crate::model::Came;
 use crate::recording::{MS, Piece, START_US, Stream};
 
 /// How much can happen in a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Each with all before it; those are kept so that old seeds keep their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Menu {
-    /// What the scenarios began with, so that old seeds keep their meaning.
+    /// What the scenarios began with.
     Small,
+    /// Everything that the user can do, with sound, and a disk that stalls.
     Full,
+    /// Longer stalls.
+    Stalls,
+    /// Reads fail.
+    Failures,
 }
 
 #[expect(
@@ -51,10 +57,15 @@ pub(crate) struct Scenario {
     /// A source that hands over nothing, until when; and all that have ever been so.
     pub(crate) stuck: Option<(SourceId, i64)>,
     pub(crate) were_stuck: BTreeSet<SourceId>,
+    /// Sources of which the last read failed; and all of which one ever did.
+    pub(crate) broken: BTreeSet<SourceId>,
+    pub(crate) were_broken: BTreeSet<SourceId>,
     /// Whether the cache holds a few frames only.
     pub(crate) is_tiny: bool,
     pub(crate) has_ended: bool,
     pub(crate) counts: Counts,
+    /// Whether reads may fail.
+    pub(crate) may_fail: bool,
     is_traced: bool,
 }
 
@@ -69,7 +80,7 @@ impl Scenario {
                 let stream = StreamId(stream);
                 let key = StreamKey { source, stream };
                 let mut made = Stream::random(&mut random, len_us);
-                if menu == Menu::Full {
+                if menu >= Menu::Full {
                     made = match random.below(8) {
                         0 => made.with_sound(true),
                         1..=3 => made.with_sound(false),
@@ -83,7 +94,7 @@ impl Scenario {
         let size = random.below(3) as usize;
         let limits = Limits {
             cache_len: [40_000, 200_000, 10_000_000][size],
-            stall_us: if menu == Menu::Full { 500 } else { 5_000 } * MS,
+            stall_us: if menu >= Menu::Full { 500 } else { 5_000 } * MS,
             ..Limits::default()
         };
         let pace = [2, 10, 400][random.below(3) as usize];
@@ -107,9 +118,12 @@ impl Scenario {
             pace,
             stuck: None,
             were_stuck: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            were_broken: BTreeSet::new(),
             is_tiny: size == 0,
             has_ended: false,
             counts: Counts::new(),
+            may_fail: menu >= Menu::Failures,
             is_traced: std::env::var_os("CAMRING_TRACE").is_some(),
         };
         scenario.set_extents();
@@ -229,7 +243,10 @@ impl Scenario {
             Event::Jumped { from, to } => self.jump(from.0, to.0),
             Event::End => self.has_ended = true,
             Event::LeftOut { key, range } => self.leave_out(*key, *range),
-            Event::Failed { .. } => panic!("{}: {event:?}", self.context),
+            Event::Failed { source, .. } => {
+                assert!(self.were_broken.contains(source), "{}", self.context);
+                self.note("failure");
+            }
             _ => {}
         }
     }
@@ -240,16 +257,18 @@ impl Scenario {
 
     /// A setup comes: behind what has come, a stream whose source was stuck begins anew.
     fn begin(&mut self, key: StreamKey) {
-        let head = self.head().unwrap_or_default();
-        let (stream, mut heads) = (&self.streams[&key], self.heads.clone());
-        heads.push(head);
-        let Some(came) = self.mapped.get_mut(&key) else {
-            return;
-        };
-        if self.were_stuck.contains(&key.source) && came.has_frames() && !self.is_backward {
-            came.rejoin(stream, heads);
-            self.note("rejoin");
+        let has_frames = self.mapped.get(&key).is_some_and(Came::has_frames);
+        if self.were_stuck.contains(&key.source) && has_frames && !self.is_backward {
+            self.rejoin(key);
         }
+    }
+
+    fn rejoin(&mut self, key: StreamKey) {
+        let mut heads = self.heads.clone();
+        heads.push(self.head().unwrap_or_default());
+        let came = self.mapped.get_mut(&key).unwrap();
+        came.rejoin(&self.streams[&key], heads);
+        self.note("rejoin");
     }
 
     /// The clock went on without a source.
@@ -258,8 +277,9 @@ impl Scenario {
         assert!(self.were_stuck.contains(&key.source), "{context}");
         self.note("left out");
         let came = self.mapped.get_mut(&key).unwrap();
-        assert!(came.left_out.replace(range).is_none(), "{context}: twice");
+        came.left_out = Some(range);
         assert!(range.start < range.end, "{context}");
+        self.rejoin(key);
     }
 
     /// The head jumped: over a stretch in which there is nothing, or to the begin of a loop.
@@ -295,7 +315,7 @@ impl Scenario {
 
     /// From here on everything is played to the end, and nothing may be missing.
     fn play_out(&mut self) {
-        self.stuck = None;
+        (self.stuck, self.may_fail) = (None, false);
         self.wants_reverse = false;
         self.command(Command::SetReverse(false));
         self.looped = None;

@@ -14,7 +14,7 @@ impl Scenario {
     pub(crate) fn act(&mut self) {
         match self.menu {
             Menu::Small => self.act_simply(),
-            Menu::Full => self.act_freely(),
+            _ => self.act_freely(),
         }
         self.settle();
     }
@@ -84,6 +84,8 @@ impl Scenario {
             let head = self.head().unwrap_or_default();
             self.sent_to(head, false);
             self.is_backward = true;
+        } else if !self.is_settled() {
+            self.is_backward = self.wants_reverse;
         }
         self.command(Command::Play);
     }
@@ -117,14 +119,14 @@ impl Scenario {
     fn map_or_unmap(&mut self) {
         let keys: Vec<_> = self.streams.keys().copied().collect();
         let key = keys[self.below(keys.len() as u64) as usize];
-        if self.menu == Menu::Full && self.stepping.is_some() {
+        if self.menu >= Menu::Full && self.stepping.is_some() {
             return;
         }
         let is_standing = !self.is_backward && self.player.state() == State::Standing;
         if self.mapped.remove(&key).is_some() {
             self.trace(|| format!("unmap {key:?}"));
             self.player.unmap(key);
-        } else if self.menu == Menu::Full || is_standing {
+        } else if self.menu >= Menu::Full || is_standing {
             self.map(key);
         }
     }

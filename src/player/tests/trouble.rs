@@ -155,6 +155,31 @@ fn a_read_that_fails_is_told_and_the_other_sources_play_on() {
 }
 
 #[test]
+fn after_a_read_that_failed_play_reads_again_and_tells_what_was_left_out() {
+    let both = vec![pictures(&[1], 900, 10), pictures(&[2], 900, 10)];
+    let mut shell = Shell::mapped(both);
+    shell.command(at(0));
+    shell.command(Command::Play);
+    shell.run(S);
+    let load = shell.player.sources[&SourceId(1)].load.unwrap();
+    let error = Error::invalid("gone");
+    shell.player.ended(SourceId(1), load, Some(error));
+    shell.run(9 * S);
+    let last = shell.take(2).pop().unwrap().parse::<i64>().unwrap();
+    assert!(last < 5 * S, "{last}");
+    shell.command(Command::Play);
+    shell.run(S);
+    let left_out = shell.events.iter().find_map(|event| match event {
+        Event::LeftOut { key, range } => Some((key.stream.0, range.start.0, range.end.0)),
+        _ => None,
+    });
+    assert_eq!(left_out, Some((2, last, 10 * S)));
+    let back = shell.take(2);
+    assert!(back[0].starts_with('p') || back.len() > 5, "{back:?}");
+    assert_eq!(back.last(), shell.take(1).last());
+}
+
+#[test]
 fn what_an_older_read_brings_is_ignored() {
     let mut shell = Shell::mapped(vec![pictures(&[1], 900, 10)]);
     shell.command(at(100));
