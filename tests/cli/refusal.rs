@@ -72,7 +72,8 @@ fn where_nothing_of_that_name_is_the_code_is_10() {
         10,
         "numbers and names",
     );
-    refuses(&dir, "dump {} 1 999", 10, "no block 999");
+    let nowhere = format!("no block 999 with frames in {}", dir.display());
+    refuses(&dir, "dump {} 1 999", 10, &nowhere);
     let range = format!("--from {} --to {}", at(60_000), at(90_000));
     let args = format!("export {{}} --stream 1 {range} -o out.mkv");
     refuses(
@@ -204,6 +205,36 @@ fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
     let ended = run(&recording.dir(), record);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stderr.contains("It can be read"), "{}", ended.stderr);
+}
+
+/// What is recorded may not go for a video of it, on whatever way its files are named.
+#[test]
+fn no_output_takes_the_place_of_a_file_of_a_volume() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    let other = recording.folder().join("other");
+    succeed(&other, "create {} --blocks 16 --block-size 256KiB");
+    let link = recording.folder().join("link");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let before = fs::read(dir.join("data")).unwrap();
+    for name in ["data", "volume.json", "blocktable", "timeline", "control"] {
+        for place in ["{}", "{}/../volume", "{}/../other", "{}/../link"] {
+            let export = format!("export {{}} --stream 1 --force -o {place}/{name}");
+            refuses(&dir, &export, 2, "is a file of a volume");
+            let play = format!("play {{}} --stream 1 --to {place}/{name}");
+            refuses(&dir, &play, 2, "is a file of a volume");
+        }
+    }
+    assert_eq!(fs::read(dir.join("data")).unwrap(), before);
+    // Beside them there is room.
+    succeed(&dir, "export {} --stream 1 -o {}/../data");
+}
+
+#[test]
+fn an_export_to_stdout_is_told_how() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    refuses(&dir, "export {} --stream 1 -o -", 2, "camring play --to -");
 }
 
 /// Two streams of one name, recorded by a program that does not mind.
