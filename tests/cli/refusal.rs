@@ -187,8 +187,22 @@ fn passwords_are_kept_where_only_their_owner_can_read_them() {
 fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
     let folder = folder();
     let dir = folder.path().join("volume");
-    refuses(&dir, "create {} --size 900TiB", 1, "free");
+    let named = format!("{}: could not reserve 900.0 TiB", dir.display());
+    refuses(&dir, "create {} --size 900TiB", 1, &named);
     assert!(!dir.exists(), "nothing is left of it");
+    refuses(&dir, "create {}/a/b --size 16MiB", 1, "Make it first");
+    assert!(!dir.exists(), "nothing is left of it");
+    let file = folder.path().join("file");
+    fs::write(&file, "a letter").unwrap();
+    refuses(
+        &file,
+        "create {} --size 16MiB",
+        1,
+        "A volume is a directory",
+    );
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    refuses(&link, "create {} --size 16MiB", 1, "a link to nothing");
     let recording = Recording::new();
     refuses(
         &recording.dir(),
