@@ -197,6 +197,25 @@ fn a_refused_login_is_the_last_word() {
     );
 }
 
+/// Whoever chose small blocks must not find out next week that only short frames were recorded.
+#[test]
+fn frames_that_are_too_long_for_the_volume_are_told_once() {
+    const NAME: &str = "frames_that_are_too_long_for_the_volume_are_told_once";
+    if !can_serve(NAME) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 64 --block-size 64KiB");
+    let url = server.url("h264_4M/0");
+    let ended = run(&dir, &format!("record {{}} --camera 1:gate={url} --for 6s"));
+    let told = { ended.stderr.lines() }.filter(|line| line.contains("--block-size"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{ended:?}");
+    assert!(told[0].contains("stream 1 \"gate\""), "{}", told[0]);
+}
+
 /// What is recorded into a deleted file is gone at the end: better now than next week.
 #[test]
 fn a_recording_ends_when_its_data_is_deleted_or_replaced() {
