@@ -147,9 +147,9 @@ fn a_camera_that_never_answers_is_a_failure() {
         ended.stderr
     );
     assert!(!ended.stderr.contains("secret-path"), "{}", ended.stderr);
-    let last = ended.stderr.lines().last().unwrap();
-    assert!(last.contains("camera 1: "), "{last}");
-    assert!(last.contains("refused"), "{last}");
+    let word = ended.stderr.lines().last().unwrap();
+    assert!(word.contains("camera 1: "), "{word}");
+    assert!(word.contains("refused"), "{word}");
     let quiet = end(&mut camring(&dir, &format!("{args} -q")));
     assert_eq!(quiet.stderr.lines().count(), 1, "{}", quiet.stderr);
     assert!(quiet.stderr.contains("refused"), "{}", quiet.stderr);
