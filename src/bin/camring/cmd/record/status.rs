@@ -153,6 +153,7 @@ impl Summary {
         };
         let text = format!("no camera has sent a frame; camera {stream}: {error}");
         Error::new(ErrorKind::Failed, text)
+            .with_remedy("Check its URL, and its user and password in the file of --credentials")
     }
 }
 
