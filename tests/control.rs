@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camring::frame::StreamId;
 use camring::volume::{CreateOptions, Volume, VolumeSize};
@@ -220,6 +220,33 @@ fn the_socket_is_for_its_owner_alone_and_goes_with_the_recording() {
     };
     let _writer = Writer::open(dir.path(), options).unwrap();
     assert!(!socket(dir.path()).exists(), "not asked for");
+}
+
+/// A recorder that was stopped: the kernel takes connections for it, and nobody answers.
+#[test]
+fn a_recorder_that_stands_still_is_not_waited_for_without_end() {
+    let _alone = alone();
+    let dir = volume();
+    let _listener = UnixListener::bind(socket(dir.path())).unwrap();
+    let mut client = ControlClient::connect(dir.path()).unwrap();
+    let started = Instant::now();
+    let error = client.commit().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.to_string().contains("has not answered"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+/// More and more wait for it, until the kernel takes no more.
+#[test]
+fn where_many_wait_for_a_recorder_that_stands_still_one_more_gives_up() {
+    let _alone = alone();
+    let dir = volume();
+    let listener = UnixListener::bind(socket(dir.path())).unwrap();
+    // It may be called again, to change how many may wait.
+    rustix::net::listen(&listener, 0).unwrap();
+    let _first = ControlClient::connect(dir.path()).unwrap();
+    let error = ControlClient::connect(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
 }
 
 #[test]

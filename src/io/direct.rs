@@ -461,9 +461,24 @@ fn create_error(error: std::io::Error, path: &Path) -> Error {
 /// The error for a file system with too little room for a data file at `path`.
 pub fn no_space(path: &Path, needed_len: u64, free_len: u64) -> Error {
     Error::io(
-        format!("reserve {needed_len} bytes, {free_len} bytes are free"),
+        format!(
+            "reserve {}, and {} are free",
+            readable(needed_len),
+            readable(free_len)
+        ),
         Errno::NOSPC,
     )
     .with_remedy("Choose a smaller size, or make room")
     .at(path.display())
+}
+
+/// A length to the byte, and for people.
+fn readable(len: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20)];
+    let Some((unit, bits)) = units.into_iter().find(|(_, bits)| len >> bits != 0) else {
+        return format!("{len} bytes");
+    };
+    // Tenths, rounded down.
+    let tenths = (u128::from(len) * 10) >> bits;
+    format!("{}.{} {unit} ({len} bytes)", tenths / 10, tenths % 10)
 }

@@ -33,6 +33,8 @@ pub(super) struct Held {
     pub(super) last_time: Option<Timestamp>,
     /// Where the producer that held it before has left off; none where this is the first.
     pub(super) after: Option<RingPlace>,
+    /// Whether it was told that its frames are too long for the volume.
+    pub(super) is_oversize_told: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Numbers {
                 next_ordinal: 0,
                 last_time: None,
                 after: None,
+                is_oversize_told: false,
             };
             Known { held, holder: None }
         });

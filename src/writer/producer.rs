@@ -267,6 +267,7 @@ impl Producer {
         sending.next_ordinal += 1;
         if frame.payload.len() > max_len as usize {
             sending.shed(GapCause::Oversize, &frame, ordinal, now.boot_us);
+            sending.warn_of_oversize(stream, frame.payload.len(), max_len);
             self.gate.shed_count.fetch_add(1, Ordering::Relaxed);
             flush_untold(&mut self.ring, &mut self.pushed, sending);
             return Err(oversize(stream, frame.payload.len(), max_len));

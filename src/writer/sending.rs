@@ -30,6 +30,8 @@ pub(super) struct Sending {
     pub(super) shedding: Option<Shedding>,
     /// A gap that the next frame closes.
     pub(super) resuming: Option<Gap>,
+    /// Whether it was told in this life that frames are too long for the volume.
+    is_oversize_told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,7 @@ impl Sending {
             untold: VecDeque::new(),
             shedding: None,
             resuming: None,
+            is_oversize_told: held.is_oversize_told,
         };
         sending.tell(&Record::Setup(setup), Timestamp(now.utc_us), now.boot_us);
         if let Some(start) = sending.last_time {
@@ -87,7 +90,22 @@ impl Sending {
             next_ordinal: self.next_ordinal,
             last_time: self.last_time.filter(|_| !is_as_restarted),
             after: Some(end),
+            is_oversize_told: self.is_oversize_told,
         }
+    }
+
+    /// Logs, once in a life, that frames as long as this one are not recorded: a gap alone would be
+    /// noticed when the pictures are needed.
+    pub(super) fn warn_of_oversize(&mut self, stream: StreamId, len: usize, max_len: u32) {
+        if std::mem::replace(&mut self.is_oversize_told, true) {
+            return;
+        }
+        let name = &self.setup.name;
+        tracing::warn!(
+            "stream {stream} {name:?}: a frame of {len} bytes is not recorded, the volume takes \
+             {max_len}; nor is what follows it up to a shorter key frame. \
+             Create a volume with larger blocks for it (--block-size)"
+        );
     }
 
     /// Queues a record behind what was pushed before.

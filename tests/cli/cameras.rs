@@ -147,6 +147,12 @@ fn a_camera_that_never_answers_is_a_failure() {
         ended.stderr
     );
     assert!(!ended.stderr.contains("secret-path"), "{}", ended.stderr);
+    let word = ended.stderr.lines().last().unwrap();
+    assert!(word.contains("camera 1: "), "{word}");
+    assert!(word.contains("refused"), "{word}");
+    let quiet = end(&mut camring(&dir, &format!("{args} -q")));
+    assert_eq!(quiet.stderr.lines().count(), 1, "{}", quiet.stderr);
+    assert!(quiet.stderr.contains("refused"), "{}", quiet.stderr);
     let lost = ended.stderr.lines().next().unwrap();
     assert!(
         lost.contains("attic") && lost.contains("127.0.0.1:9"),
@@ -166,6 +172,80 @@ fn a_camera_that_never_answers_is_a_failure() {
     let ended = run(&dir, "export {} --stream attic -o attic.mkv");
     assert_eq!(ended.code, Some(10), "{ended:?}");
     assert!(ended.stderr.contains("never recorded"), "{}", ended.stderr);
+}
+
+/// Another program would be refused, too.
+#[test]
+fn a_refused_login_is_the_last_word() {
+    const NAME: &str = "a_refused_login_is_the_last_word";
+    if !can_serve(NAME) {
+        return;
+    }
+    let server = Server::start(&["--user", "viewer", "--password", "hunter2"]);
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
+    let url = server.url("h264s/0");
+    let ended = run(&dir, &format!("record -q {{}} --camera 1={url} --for 2s"));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("asks for a user"), "{}", ended.stderr);
+    assert!(
+        !ended.stderr.contains("another program"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Whoever chose small blocks must not find out next week that only short frames were recorded.
+#[test]
+fn frames_that_are_too_long_for_the_volume_are_told_once() {
+    const NAME: &str = "frames_that_are_too_long_for_the_volume_are_told_once";
+    if !can_serve(NAME) {
+        return;
+    }
+    let server = Server::start(&[]);
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    succeed(&dir, "create {} --blocks 64 --block-size 64KiB");
+    let url = server.url("h264_4M/0");
+    let ended = run(&dir, &format!("record {{}} --camera 1:gate={url} --for 6s"));
+    let told = { ended.stderr.lines() }.filter(|line| line.contains("--block-size"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{ended:?}");
+    assert!(told[0].contains("stream 1 \"gate\""), "{}", told[0]);
+}
+
+/// What is recorded into a deleted file is gone at the end: better now than next week.
+#[test]
+fn a_recording_ends_when_its_data_is_deleted_or_replaced() {
+    let folder = folder();
+    let dir = folder.path().join("volume");
+    let record = "record {} --camera 1:attic=rtsp://127.0.0.1:9/x --json";
+    for is_replaced in [false, true] {
+        succeed(&dir, "create {} --blocks 16 --block-size 256KiB");
+        let mut command = camring(&dir, record);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut recorder = Running::start(&mut command);
+        assert!(recorder.line().contains("status"));
+        if is_replaced {
+            let data = dir.join("data");
+            std::fs::copy(&data, dir.join("data.new")).unwrap();
+            std::fs::rename(dir.join("data.new"), &data).unwrap();
+        } else {
+            std::fs::remove_dir_all(&dir).unwrap();
+        }
+        let ended = recorder.end();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        let last = ended.stderr.lines().last().unwrap();
+        let what = if is_replaced {
+            "was replaced"
+        } else {
+            "was deleted"
+        };
+        assert!(last.contains(what), "{}", ended.stderr);
+        assert!(last.contains("volume/data"), "{last}");
+    }
 }
 
 /// A camera that is down when the recorder starts again is still what it was.
@@ -222,6 +302,9 @@ fn cameras_are_added_and_removed_while_others_are_recorded() {
     let mut recorder = Running::start(&mut command);
     wait_until_up(&mut recorder, 1);
 
+    let absent = run(&dir, "camera remove {} 77");
+    let place = format!("camera 77 is not recorded in {}", dir.display());
+    assert!(absent.stderr.contains(&place), "{}", absent.stderr);
     for (args, code) in [
         ("camera add {} 1:attic=rtsp://127.0.0.1:9/x", 2),
         ("camera add {} 7:gate=rtsp://127.0.0.1:9/x", 2),

@@ -72,7 +72,8 @@ fn where_nothing_of_that_name_is_the_code_is_10() {
         10,
         "numbers and names",
     );
-    refuses(&dir, "dump {} 1 999", 10, "no block 999");
+    let nowhere = format!("no block 999 with frames in {}", dir.display());
+    refuses(&dir, "dump {} 1 999", 10, &nowhere);
     let range = format!("--from {} --to {}", at(60_000), at(90_000));
     let args = format!("export {{}} --stream 1 {range} -o out.mkv");
     refuses(
@@ -186,8 +187,22 @@ fn passwords_are_kept_where_only_their_owner_can_read_them() {
 fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
     let folder = folder();
     let dir = folder.path().join("volume");
-    refuses(&dir, "create {} --size 900TiB", 1, "free");
+    let named = format!("{}: could not reserve 900.0 TiB", dir.display());
+    refuses(&dir, "create {} --size 900TiB", 1, &named);
     assert!(!dir.exists(), "nothing is left of it");
+    refuses(&dir, "create {}/a/b --size 16MiB", 1, "Make it first");
+    assert!(!dir.exists(), "nothing is left of it");
+    let file = folder.path().join("file");
+    fs::write(&file, "a letter").unwrap();
+    refuses(
+        &file,
+        "create {} --size 16MiB",
+        1,
+        "A volume is a directory",
+    );
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    refuses(&link, "create {} --size 16MiB", 1, "a link to nothing");
     let recording = Recording::new();
     refuses(
         &recording.dir(),
@@ -204,6 +219,36 @@ fn a_disk_that_is_too_small_and_a_place_without_files_are_named() {
     let ended = run(&recording.dir(), record);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.stderr.contains("It can be read"), "{}", ended.stderr);
+}
+
+/// What is recorded may not go for a video of it, on whatever way its files are named.
+#[test]
+fn no_output_takes_the_place_of_a_file_of_a_volume() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    let other = recording.folder().join("other");
+    succeed(&other, "create {} --blocks 16 --block-size 256KiB");
+    let link = recording.folder().join("link");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let before = fs::read(dir.join("data")).unwrap();
+    for name in ["data", "volume.json", "blocktable", "timeline", "control"] {
+        for place in ["{}", "{}/../volume", "{}/../other", "{}/../link"] {
+            let export = format!("export {{}} --stream 1 --force -o {place}/{name}");
+            refuses(&dir, &export, 2, "is a file of a volume");
+            let play = format!("play {{}} --stream 1 --to {place}/{name}");
+            refuses(&dir, &play, 2, "is a file of a volume");
+        }
+    }
+    assert_eq!(fs::read(dir.join("data")).unwrap(), before);
+    // Beside them there is room.
+    succeed(&dir, "export {} --stream 1 -o {}/../data");
+}
+
+#[test]
+fn an_export_to_stdout_is_told_how() {
+    let recording = Recording::new();
+    let dir = recording.dir();
+    refuses(&dir, "export {} --stream 1 -o -", 2, "camring play --to -");
 }
 
 /// Two streams of one name, recorded by a program that does not mind.

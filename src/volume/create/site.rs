@@ -10,8 +10,6 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::io::Errno;
-
 use super::write_first_headers;
 use crate::base::error::{Error, ErrorKind, Result};
 use crate::base::geometry::{Geometry, MIN_BLOCK_LEN, VolumeId};
@@ -68,7 +66,7 @@ impl<'d> Site<'d> {
         let place = dir.display();
         let names = std::fs::read_dir(dir)
             .and_then(|entries| entries.map(|e| Ok(e?.file_name())).collect())
-            .map_err(|e| Error::io(format_args!("look into {place}"), e))?;
+            .map_err(|e| not_a_directory(dir, e))?;
         let is_taken = check_names(dir, names)?;
         if is_taken && !replace {
             let text = format!("{place} holds a volume already");
@@ -120,7 +118,7 @@ impl<'d> Site<'d> {
         remove_cut_off(&partial)?;
         let unit_len = self.probe(&partial)?;
         with_unit(geometry, unit_len)?;
-        if !self.has_room_beside(geometry.device_len())? {
+        if !self.has_room_beside(geometry.device_len(), self.dir)? {
             remove(&self.dir.join(DATA_NAME))?;
             // Its room is free when nobody has it open any more.
             self.old = None;
@@ -155,12 +153,13 @@ impl<'d> Site<'d> {
         opened.map(|_| unit_len)
     }
 
-    /// Whether there is room for `len` bytes without what the old data takes.
+    /// Whether there is room for `len` bytes without what the old data takes. `named` is the
+    /// directory that was asked for.
     ///
     /// # Errors
     ///
     /// [`Io`](ErrorKind::Io): not even with it.
-    fn has_room_beside(&self, len: u64) -> Result<bool> {
+    fn has_room_beside(&self, len: u64, named: &Path) -> Result<bool> {
         let at = |doing: &str, e: std::io::Error| Error::io(doing, e).at(self.dir.display());
         let space =
             rustix::fs::statvfs(self.dir).map_err(|e| at("ask for free space", e.into()))?;
@@ -174,7 +173,7 @@ impl<'d> Site<'d> {
         let free_len = free_len.saturating_add(cut_off_len);
         let with_old_len = free_len.saturating_add(old_len);
         if len > with_old_len {
-            return Err(direct::no_space(self.dir, len, with_old_len));
+            return Err(direct::no_space(named, len, with_old_len));
         }
         Ok(len <= free_len)
     }
@@ -204,7 +203,7 @@ impl<'d> Site<'d> {
 pub(super) fn check(dir: &Path, replace: bool, len: u64) -> Result<bool> {
     if dir.symlink_metadata().is_ok() {
         let (site, is_taken) = Site::there(dir, replace)?;
-        site.has_room_beside(len)?;
+        site.has_room_beside(len, dir)?;
         return Ok(is_taken);
     }
     let above = match dir.parent() {
@@ -216,13 +215,17 @@ pub(super) fn check(dir: &Path, replace: bool, len: u64) -> Result<bool> {
         is_new: true,
         old: None,
     };
-    let room = site.has_room_beside(len);
-    room.map_err(|e| match e.raw_os_error() {
-        Some(code) if code == Errno::NOENT.raw_os_error() => {
-            e.with_remedy("Check that the path above it exists")
-        }
-        _ => e,
-    })?;
+    // The file system says only that something is not there, not what.
+    if !above.exists() {
+        let text = format!(
+            "{}: there is no directory {}",
+            dir.display(),
+            above.display()
+        );
+        let remedy = "Make it first; only the last directory of the path is made";
+        return Err(Error::new(ErrorKind::Io, text).with_remedy(remedy));
+    }
+    site.has_room_beside(len, dir)?;
     Ok(false)
 }
 
@@ -258,6 +261,17 @@ fn check_names(dir: &Path, names: Vec<OsString>) -> Result<bool> {
         return Err(foreign(dir, DATA_NAME));
     }
     Ok(!names.is_empty())
+}
+
+fn not_a_directory(dir: &Path, e: std::io::Error) -> Error {
+    let remedy = match e.kind() {
+        IoKind::NotADirectory => {
+            "A volume is a directory: name one that is empty, or a new one beside this file"
+        }
+        IoKind::NotFound => "It is a link to nothing: make its target, or choose another place",
+        _ => "Do this as the user to whom it belongs",
+    };
+    Error::io(format_args!("look into {}", dir.display()), e).with_remedy(remedy)
 }
 
 fn foreign(dir: &Path, name: &str) -> Error {

@@ -3,8 +3,10 @@
 use std::io::{BufRead, BufReader, ErrorKind as IoKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 
 use super::place::{open_directory, short_path};
@@ -18,6 +20,11 @@ use crate::writer::WriterStatus;
 
 /// How long an answer may take: a commit, and then some.
 const ANSWER_PATIENCE: Duration = COMMIT_PATIENCE.saturating_add(TRANSFER_PATIENCE);
+/// How long a recorder that runs may take to say so. It waits for nothing then, but it may have to
+/// wait for a processor.
+const SIGN_PATIENCE: Duration = TRANSFER_PATIENCE.saturating_add(TRANSFER_PATIENCE);
+/// The pause before another try to connect.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection to the process that records a volume.
 ///
@@ -45,12 +52,17 @@ impl ControlClient {
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when there is no volume, or nobody records it;
-    /// [`Io`](ErrorKind::Io), among others when the recorder belongs to another user.
+    /// [`Busy`](ErrorKind::Busy) when so many wait for a recorder that stands still that there is no
+    /// room for one more; [`Io`](ErrorKind::Io), among others when the recorder belongs to another
+    /// user.
     pub fn connect(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         config::data_path(dir)?;
         let directory = open_directory(dir).map_err(|e| Error::io("open the directory", e))?;
-        let stream = UnixStream::connect(short_path(dir, &directory)).map_err(|e| {
+        let stream = connect(&short_path(dir, &directory)).map_err(|e| {
+            if e.kind() == IoKind::WouldBlock {
+                return silent(SIGN_PATIENCE).at(dir.display());
+            }
             if !matches!(e.kind(), IoKind::NotFound | IoKind::ConnectionRefused) {
                 return Error::io("connect to the recorder", e)
                     .with_remedy("Do this as the user who records")
@@ -59,10 +71,6 @@ impl ControlClient {
             let text = format!("nobody records {}", dir.display());
             Error::new(ErrorKind::NotFound, text).with_remedy("Start to record it first")
         })?;
-        let set_up = stream
-            .set_write_timeout(Some(TRANSFER_PATIENCE))
-            .and_then(|()| stream.set_read_timeout(Some(ANSWER_PATIENCE)));
-        set_up.map_err(|e| Error::io("set up the connection to the recorder", e))?;
         Ok(Self {
             stream: BufReader::new(stream),
         })
@@ -102,10 +110,23 @@ impl ControlClient {
     /// # Errors
     ///
     /// Whatever the recorder answers; [`Unsupported`](ErrorKind::Unsupported) when it does not
-    /// know the request, [`Busy`](ErrorKind::Busy) when too many others are connected,
+    /// know the request, [`Busy`](ErrorKind::Busy) when too many others are connected, when the
+    /// recorder gives no sign of life for 10 seconds, or when its answer takes longer than 65;
     /// [`Failed`](ErrorKind::Failed) when the recording has ended, [`Io`](ErrorKind::Io). The
-    /// connection is useless after the last two.
+    /// connection is useless after the last three.
     pub fn request(&mut self, name: &str, with: Value) -> Result<Value> {
+        // A recorder that was stopped is not waited for as long as a disk may take.
+        let status = self.ask("status", Value::Null, SIGN_PATIENCE)?;
+        if name == "status" {
+            return Ok(status);
+        }
+        self.ask(name, with, ANSWER_PATIENCE)
+    }
+
+    fn ask(&mut self, name: &str, with: Value, patience: Duration) -> Result<Value> {
+        let stream = self.stream.get_ref();
+        let set_up = stream.set_read_timeout(Some(patience));
+        set_up.map_err(|e| Error::io("set up the connection to the recorder", e))?;
         let name = name.to_owned();
         let request = serde_json::to_string(&Request { name, with }).map_err(not_understood)?;
         // A recorder that has refused the connection has said why before it closed it.
@@ -117,14 +138,51 @@ impl ControlClient {
         let limit = MAX_ANSWER_LEN as u64 + 1024;
         let received = (&mut self.stream).take(limit).read_until(b'\n', &mut line);
         if line.last() != Some(&b'\n') {
-            sent.and(received)
-                .map_err(|e| Error::io("ask the recorder", e))?;
+            sent.and(received).map_err(|e| match e.kind() {
+                IoKind::WouldBlock | IoKind::TimedOut => silent(patience),
+                _ => Error::io("ask the recorder", e),
+            })?;
             let text = "the recording has ended before it answered";
             return Err(Error::new(ErrorKind::Failed, text));
         }
         let answer: Answer = serde_json::from_slice(&line).map_err(not_understood)?;
         answer.into_result()
     }
+}
+
+/// Connects, unless it takes too long: where a recorder has stopped to accept, and many wait, the
+/// kernel takes no more.
+fn connect(path: &Path) -> std::io::Result<UnixStream> {
+    let (family, flags) = (
+        AddressFamily::UNIX,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+    );
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let address = SocketAddrUnix::new(path)?;
+    let deadline = Instant::now() + SIGN_PATIENCE;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => break,
+            // The kernel does not tell when there is room again.
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < deadline => {
+                std::thread::sleep(CONNECT_PAUSE);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(TRANSFER_PATIENCE))?;
+    Ok(stream)
+}
+
+fn silent(patience: Duration) -> Error {
+    let text = format!(
+        "the recorder has not answered for {} s; it may have been stopped, or wait for its disk",
+        patience.as_secs()
+    );
+    Error::new(ErrorKind::Busy, text)
+        .with_remedy("Look at its process; `kill -CONT` lets one go on that was stopped")
 }
 
 fn not_understood(e: serde_json::Error) -> Error {

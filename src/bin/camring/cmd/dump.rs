@@ -25,7 +25,7 @@ const FIRST_LEN: usize = 16;
 
 pub(super) fn run(args: &args::Dump) -> Outcome {
     let volume = Volume::open(&args.dir)?;
-    check(&volume, &args.blocks)?;
+    check(&volume, args)?;
     let mut out = BufWriter::new(anstream::stdout().lock());
     let mut reader = Reader::open(&volume)?;
     let mut frames = reader.read(Query::blocks(args.blocks.as_slice()))?;
@@ -50,15 +50,16 @@ pub(super) fn run(args: &args::Dump) -> Outcome {
 }
 
 /// Whether the volume holds all these blocks.
-fn check(volume: &Volume, blocks: &[u64]) -> Result<()> {
+fn check(volume: &Volume, args: &args::Dump) -> Result<()> {
     let is_there = |block: u64| {
         let row = volume.table().block(block);
         row.is_some_and(|row| row.state != RowState::Empty)
     };
-    match blocks.iter().find(|block| !is_there(**block)) {
+    match args.blocks.iter().find(|block| !is_there(**block)) {
         None => Ok(()),
         Some(block) => {
-            let text = format!("there is no block {block} with frames in the ring");
+            let dir = args.dir.display();
+            let text = format!("there is no block {block} with frames in {dir}");
             Err(Error::new(ErrorKind::NotFound, text).with_remedy("`camring blocks` lists them"))
         }
     }

@@ -17,6 +17,7 @@ mod format;
 mod gap;
 mod history;
 mod info;
+mod place;
 mod play;
 mod rebuild;
 #[cfg(feature = "rtsp")]

@@ -5,16 +5,17 @@ mod report;
 
 use std::path::Path;
 
-use camring::Volume;
 use camring::base::time::TimeRange;
 use camring::export::MatroskaFiles;
 use camring::frame::{FrameSink as _, Item, StreamId};
 use camring::reader::{Query, Reader};
+use camring::{Error, Volume};
 use rustix::io::Errno;
 
 use self::files::Files;
 pub(super) use self::report::Report;
 use super::history::{self, History};
+use super::place;
 use crate::args::Export;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::Interrupt;
@@ -23,6 +24,7 @@ use crate::screen::{Bar, Screen};
 use crate::time;
 
 pub(super) fn run(args: &Export, screen: &Screen) -> Outcome {
+    check_output(args)?;
     let volumes = history::open(&args.dirs)?;
     let job = Job {
         volumes: &volumes,
@@ -36,6 +38,16 @@ pub(super) fn run(args: &Export, screen: &Screen) -> Outcome {
     drop(bar);
     output::show(&report, args.format.is_json())?;
     Ok(exit)
+}
+
+fn check_output(args: &Export) -> camring::Result<()> {
+    if args.output == Path::new("-") {
+        let error = Error::invalid("an export is a file that is complete or not there");
+        return Err(
+            error.with_remedy("For stdout take `camring play --to -`; a file called - is ./-")
+        );
+    }
+    place::check_output(&args.output, &args.dirs)
 }
 
 /// What is to be exported, and to where.

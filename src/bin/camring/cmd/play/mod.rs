@@ -25,6 +25,7 @@ use self::keyboard::{Key, Keyboard};
 use self::line::Printer;
 use self::target::{Target, Written};
 use super::history::{self, History};
+use super::place;
 use crate::args::play::Play;
 use crate::error::{Exit, Outcome};
 use crate::interrupt::{Interrupt, Signal};
@@ -120,7 +121,11 @@ fn target(args: &Play) -> camring::Result<Option<Target>> {
     if args.is_to_stdout() {
         return Target::stdout().map(Some);
     }
-    args.to.as_deref().map(Target::file).transpose()
+    let Some(path) = &args.to else {
+        return Ok(None);
+    };
+    place::check_output(path, &args.dirs)?;
+    Target::file(path).map(Some)
 }
 
 /// A manager that plays, and what comes of it.

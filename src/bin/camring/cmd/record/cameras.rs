@@ -16,6 +16,8 @@ use crate::credentials::{self, Credentials};
 /// The cameras of a recording.
 #[derive(Debug)]
 pub(super) struct Cameras {
+    /// The directory of the volume, for those who ask.
+    dir: PathBuf,
     recorder: Recorder,
     /// Where their logins are by default.
     credentials: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl Cameras {
             statuses.insert(camera.stream(), recorder.add(camera)?);
         }
         Ok(Self {
+            dir: args.dir.clone(),
             recorder,
             credentials: args.credentials.clone(),
             transport: args.transport,
@@ -100,8 +103,9 @@ impl Cameras {
 
     async fn remove(&mut self, id: StreamId) -> Result<()> {
         let Some(status) = self.statuses.remove(&id) else {
-            let text = format!("camera {id} is not recorded");
-            return Err(Error::new(ErrorKind::NotFound, text));
+            let text = format!("camera {id} is not recorded in {}", self.dir.display());
+            let remedy = "`camring streams` lists the cameras of a volume";
+            return Err(Error::new(ErrorKind::NotFound, text).with_remedy(remedy));
         };
         self.recorder.remove(id).await?;
         let all = with_earlier(status.report(), self.removed.get(&id));

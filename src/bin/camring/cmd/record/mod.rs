@@ -2,6 +2,7 @@
 
 mod cameras;
 mod listener;
+mod presence;
 pub(super) mod requests;
 mod sink;
 mod status;
@@ -14,12 +15,13 @@ use anyhow::Context as _;
 use camring::base::time::SystemClock;
 use camring::ingest::rtsp::{CameraReport, Options, Recorder};
 use camring::writer::WriterOptions;
-use camring::{Error, ErrorKind, Writer};
+use camring::{Error, Writer};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::Receiver;
 
 use self::cameras::Cameras;
 use self::listener::Listener;
+use self::presence::Presence;
 use self::requests::{Asked, Desk};
 use self::sink::Sink;
 use self::status::{Meter, Reading, Status, Summary};
@@ -59,6 +61,7 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
         args,
         writer: &writer,
         interrupt: &interrupt,
+        presence: Presence::of(&args.dir)?,
         cameras: Cameras::start(recorder, asked_for, args)?,
         requests,
         listener: args.format.is_json().then(Listener::new).transpose()?,
@@ -66,18 +69,20 @@ pub(super) fn run(args: &Record, screen: &Screen) -> Outcome {
     };
     let End {
         signal,
+        loss,
         summary,
         listener,
     } = runtime.block_on(watch.until_end(screen));
-    writer.close().context("closing the recording")?;
+    let closed = writer.close().context("closing the recording");
     let told = tell_end(&summary, listener);
+    if let Some(loss) = loss {
+        // Whatever else has failed comes of it.
+        return Err(loss.into());
+    }
+    closed?;
     match signal {
         Some(Signal::Interrupt) => Ok(Exit::Interrupted),
-        None if summary.frame_count() == 0 => {
-            let error = Error::new(ErrorKind::Failed, "no camera has sent a frame");
-            let remedy = "Try their URLs with another program, such as ffprobe";
-            Err(error.with_remedy(remedy).into())
-        }
+        None if summary.frame_count() == 0 => Err(summary.no_frame().into()),
         Some(Signal::Terminate) | None => told.map(|()| Exit::Ok),
     }
 }
@@ -105,6 +110,8 @@ struct Watch<'w> {
     args: &'w Record,
     writer: &'w Writer,
     interrupt: &'w Interrupt,
+    /// None on a device.
+    presence: Option<Presence>,
     cameras: Cameras,
     requests: Receiver<Asked>,
     listener: Option<Listener>,
@@ -115,6 +122,8 @@ struct Watch<'w> {
 struct End {
     /// The signal that ended it, if one did.
     signal: Option<Signal>,
+    /// What has become of the data, if that ended it.
+    loss: Option<Error>,
     summary: Summary,
     listener: Option<Listener>,
 }
@@ -125,7 +134,7 @@ impl Watch<'_> {
         let line = screen.line();
         let mut meter = Meter::new(self.writer.volume().geometry().device_len());
         let (mut next_show, mut next_log) = (SHOW, FIRST_LOG);
-        let signal = loop {
+        let (signal, loss) = loop {
             self.serve_for(LOOK).await;
             if self.interrupt.takes_reload() {
                 self.cameras.reload();
@@ -135,12 +144,15 @@ impl Watch<'_> {
             let duration = self.args.duration;
             let is_over = duration.is_some_and(|duration| elapsed >= duration);
             if signal.is_some() || is_over || self.writer.status().is_failed {
-                break signal;
+                break (signal, None);
             }
             if elapsed < next_show {
                 continue;
             }
             next_show = elapsed + SHOW;
+            if let Some(Err(loss)) = self.presence.as_ref().map(Presence::check) {
+                break (None, Some(loss));
+            }
             let status = meter.read(&self.reading(self.cameras.reports()));
             if elapsed >= next_log && !screen.is_live() {
                 next_log = elapsed + LOG;
@@ -149,7 +161,7 @@ impl Watch<'_> {
             self.tell(&status, &line);
         };
         drop(line);
-        self.end(signal).await
+        self.end(signal, loss).await
     }
 
     /// Does what other processes ask for, until `time` has passed.
@@ -177,7 +189,7 @@ impl Watch<'_> {
     }
 
     /// Whoever still waits for an answer hears that it is over.
-    async fn end(self, signal: Option<Signal>) -> End {
+    async fn end(self, signal: Option<Signal>, loss: Option<Error>) -> End {
         let reports = self.cameras.stop().await;
         let reading = Reading {
             elapsed: self.started.elapsed(),
@@ -186,6 +198,7 @@ impl Watch<'_> {
         };
         End {
             signal,
+            loss,
             summary: Summary::of(reading),
             listener: self.listener,
         }

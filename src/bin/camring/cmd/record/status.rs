@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use camring::ingest::rtsp::{CameraReport, CameraState};
 use camring::writer::WriterStatus;
+use camring::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::output::{Column, View, write_table};
@@ -138,6 +139,21 @@ impl Summary {
     /// Frames of all cameras.
     pub(super) fn frame_count(&self) -> u64 {
         self.cameras.iter().map(|camera| camera.frame_count).sum()
+    }
+
+    /// Why there is no frame, as far as it is known: what the first camera has said last.
+    pub(super) fn no_frame(&self) -> Error {
+        let said = self.cameras.iter().find_map(|camera| {
+            let error = camera.last_error.as_ref()?;
+            Some((camera.stream, error))
+        });
+        let Some((stream, error)) = said else {
+            return Error::new(ErrorKind::Failed, "no camera has sent a frame")
+                .with_remedy("Record for longer, or try their URLs with another program");
+        };
+        let text = format!("no camera has sent a frame; camera {stream}: {error}");
+        Error::new(ErrorKind::Failed, text)
+            .with_remedy("Check its URL, and its user and password in the file of --credentials")
     }
 }
 
