@@ -281,14 +281,14 @@ impl Core {
 
     /// Whether nothing waits that would be packed now.
     pub(super) fn has_nothing_to_pack(&self) -> bool {
-        self.stage.is_empty() || self.waits_for_a_frame()
+        self.stage.is_empty() || self.waits_for_news()
     }
 
-    /// Whether the life has not begun, and only records wait (W15): a recorder that is started again
+    /// Whether the life has not begun, and only gaps of known streams wait (W15): a recorder that is started again
     /// and again while its cameras are off would push what was recorded out of the ring. The time
     /// without a frame is told as a restart later.
-    fn waits_for_a_frame(&self) -> bool {
-        self.first_sequence.is_none() && !self.stage.has_frames()
+    fn waits_for_news(&self) -> bool {
+        self.first_sequence.is_none() && !self.stage.has_news()
     }
 
     /// Whether nothing waits, is written or flushed.
@@ -373,7 +373,7 @@ impl Core {
     pub(super) fn oldest_arrival_us(&self) -> Option<i64> {
         let unflushed = self.unflushed.front().and_then(|run| run.chunks.first());
         let packed = unflushed.and_then(|chunk| chunk.frames.first());
-        let waiting = || self.stage.oldest().filter(|_| !self.waits_for_a_frame());
+        let waiting = || self.stage.oldest().filter(|_| !self.waits_for_news());
         packed.or_else(waiting).map(|frame| frame.arrival_us)
     }
 
@@ -508,6 +508,7 @@ impl Stream {
             id: crate::frame::StreamId::default(),
             pending: VecDeque::new(),
             setup: bytes::Bytes::new(),
+            is_news: false,
             last_key: None,
             last_sequence: 0,
             packed_count: 0,

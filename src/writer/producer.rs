@@ -23,6 +23,7 @@ use crate::block::chunk::PendingFrame;
 use crate::block::record::Record;
 use crate::frame::{Frame, FrameSink, Gap, GapCause, Item, StreamId, StreamSetup};
 use crate::io::wake::{Sleeper, Waker};
+use crate::volume::registry::StreamInfo;
 
 /// Places of a ring that are kept for records, so that a gap can be told when frames do not fit.
 pub(super) const RESERVED_COUNT: usize = 64;
@@ -191,10 +192,14 @@ impl Producer {
         let held = lock(&self.gate.numbers).hold(stream, self.pushed.producer, quota_len)?;
         let known = self.gate.volume.stream(stream);
         let is_new = held.after.is_none();
+        let is_nameless = setup == StreamSetup::default();
+        let is_known = |known: &StreamInfo| is_nameless || *known.setup == setup;
+        let is_news = !known.as_ref().is_some_and(is_known);
         let announced = is_new.then(|| Stream {
             id: stream,
             pending: VecDeque::new(),
             setup: Bytes::new(),
+            is_news,
             last_key: None,
             last_sequence: known.as_ref().map_or(0, |known| known.last_sequence),
             packed_count: 0,

@@ -32,6 +32,8 @@ pub(super) struct Stream {
     pub pending: VecDeque<PendingFrame>,
     /// The setup in force behind what was packed, as a record.
     pub setup: Bytes,
+    /// Whether the volume does not know it yet, or knows it otherwise: worth a block of its own.
+    pub is_news: bool,
     /// Its newest key frame that was packed.
     pub last_key: Option<DecodeStart>,
     /// The newest block that holds it; 0 for none.
@@ -89,9 +91,12 @@ impl Stage {
         self.waiting.is_empty()
     }
 
-    /// Whether anything waits that is more than a record.
-    pub(super) fn has_frames(&self) -> bool {
-        self.frame_count > 0
+    /// Whether anything waits that is worth to begin a block: a frame, or a stream that the volume
+    /// does not know.
+    pub(super) fn has_news(&self) -> bool {
+        let mut waiting = self.waiting.iter();
+        let stream = |dense: &u32| self.streams.get(*dense as usize);
+        self.frame_count > 0 || waiting.any(|dense| stream(dense).is_some_and(|s| s.is_news))
     }
 
     /// A pending frame that is among the next to be packed.
